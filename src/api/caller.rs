@@ -1,0 +1,92 @@
+//! The permission as a type: an operation that takes a `Caller<Exec>` is reached only with the scope `exec`.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use crate::domain::{Error, Principal, Result, Scope};
+use crate::policy::Policy;
+
+/// Who the request's token belongs to, as the middleware found out; or why nobody.
+#[derive(Clone)]
+pub struct Recognised(pub Arc<Result<Principal>>);
+
+/// The security scheme's name in the specification.
+pub const BEARER: &str = "bearerAuth";
+
+/// A scope as a type.
+pub trait Needs: Send {
+    /// The scope.
+    const SCOPE: Scope;
+}
+
+macro_rules! scopes {
+    ($($name:ident),*) => {$(
+        #[doc = concat!("Needs [`Scope::", stringify!($name), "`].")]
+        pub struct $name;
+        impl Needs for $name {
+            const SCOPE: Scope = Scope::$name;
+        }
+    )*};
+}
+scopes!(ContainersRead, ContainersWrite, Exec, Files, Status);
+
+/// An authenticated principal that holds a scope.
+pub struct Caller<N: Needs> {
+    principal: Principal,
+    scope: PhantomData<N>,
+}
+
+impl<N: Needs> Caller<N> {
+    /// Who.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// What it holds.
+    pub fn scope(&self) -> Scope {
+        N::SCOPE
+    }
+}
+
+impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        registry.create_security_scheme(
+            BEARER,
+            MetaSecurityScheme {
+                ty: "http",
+                description: Some("A token from `POST /auth/token`."),
+                name: None,
+                key_in: None,
+                scheme: Some("bearer"),
+                bearer_format: Some("JWT"),
+                flows: None,
+                openid_connect_url: None,
+            },
+        );
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let recognised = request.extensions().get::<Recognised>();
+        let recognised = recognised.ok_or_else(|| Error::internal("an operation without the identify layer"))?;
+        let principal = recognised.0.as_ref().as_ref().map_err(Error::again)?;
+        Policy::check_scope(principal, N::SCOPE)?;
+        Ok(Self { principal: principal.clone(), scope: PhantomData })
+    }
+}

@@ -1,0 +1,240 @@
+//! The published document as the gatekeeper: which paths and methods there are, what a query may say, what a body
+//! must be. Read once at start from the very text that is served.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{Draft, Validator};
+use poem::Request;
+use poem::http::Method;
+use serde_json::{Value, json};
+
+use super::PREFIX;
+use super::error::no_route;
+use crate::domain::{Details, Error, Kind, Result};
+
+/// Where the document is served, below [`PREFIX`].
+pub const SPECIFICATION: &str = "/openapi.json";
+
+/// The document, taken apart.
+pub struct Contract {
+    /// Operations by the number of their path's segments.
+    paths: HashMap<usize, Vec<PathItem>>,
+    bodies: HashMap<String, Validator>,
+}
+
+struct PathItem {
+    template: String,
+    segments: Vec<Segment>,
+    operations: BTreeMap<String, Operation>,
+}
+
+enum Segment {
+    Fixed(String),
+    Parameter,
+}
+
+/// One operation, as far as syntax goes.
+pub struct Operation {
+    /// `operationId`.
+    pub id: String,
+    /// Whether it is open to everybody.
+    pub public: bool,
+    query: HashSet<String>,
+    body_types: Vec<String>,
+}
+
+/// What a method and a path lead to.
+pub enum Found<'a> {
+    /// An operation, and its path's template for logs and metrics.
+    Operation(&'a Operation, &'a str),
+    /// A path with other methods: the value of `Allow`.
+    OtherMethods(String, &'a str),
+    /// Nothing.
+    Nothing,
+}
+
+impl Contract {
+    /// From the document. An error is a bug of ours.
+    pub fn new(document: &Value) -> Result<Self> {
+        let mut paths: HashMap<usize, Vec<PathItem>> = HashMap::new();
+        for (template, item) in document["paths"].as_object().into_iter().flatten() {
+            let item = PathItem::read(template, item);
+            paths.entry(item.segments.len()).or_default().push(item);
+        }
+        // The document does not describe itself.
+        let itself = PathItem::read(SPECIFICATION, &json!({"get": {"operationId": "getSpecification"}}));
+        paths.entry(itself.segments.len()).or_default().push(itself);
+        let schemas = &document["components"]["schemas"];
+        let mut bodies = HashMap::new();
+        for name in schemas.as_object().into_iter().flatten().map(|(name, _)| name) {
+            let mut root = json!({
+                "allOf": [{"$ref": format!("#/components/schemas/{name}")}],
+                "components": {"schemas": schemas},
+            });
+            nullable_as_type(&mut root);
+            // OpenAPI 3.0 schemas are JSON Schema draft 4 but for `nullable`.
+            let validator = jsonschema::options().with_draft(Draft::Draft4).build(&root);
+            bodies.insert(name.clone(), validator.map_err(Error::internal)?);
+        }
+        Ok(Self { paths, bodies })
+    }
+
+    /// What this method and path lead to.
+    pub fn find(&self, method: &Method, path: &str) -> Found<'_> {
+        let Some(path) = path.strip_prefix(PREFIX) else { return Found::Nothing };
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let items = self.paths.get(&segments.len()).into_iter().flatten();
+        let Some(item) = items.into_iter().find(|item| item.matches(&segments)) else { return Found::Nothing };
+        match item.operations.get(method.as_str()) {
+            Some(operation) => Found::Operation(operation, &item.template),
+            None => {
+                let allow: Vec<&str> = item.operations.keys().map(String::as_str).collect();
+                Found::OtherMethods(allow.join(", "), &item.template)
+            }
+        }
+    }
+
+    /// Holds a body against the schema of that name and tells all that is wrong with it. Values are not repeated:
+    /// one may be a password.
+    pub fn check(&self, schema: &str, body: &Value) -> Result<()> {
+        let validator = self.bodies.get(schema).ok_or_else(|| Error::internal(format!("no schema {schema}")))?;
+        let mut wrong = Details::default();
+        for error in validator.iter_errors(body) {
+            let path = error.instance_path().to_string();
+            let at = path.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~");
+            let within = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+            match error.kind() {
+                ValidationErrorKind::Required { property } => {
+                    wrong.add(within(property.as_str().unwrap_or_default()), "is missing");
+                }
+                ValidationErrorKind::AdditionalProperties { unexpected } => {
+                    for name in unexpected {
+                        wrong.add(within(name), "is not a field of this request");
+                    }
+                }
+                ValidationErrorKind::Type { kind } => wrong.add(field(&at), expected(kind)),
+                ValidationErrorKind::OneOfNotValid { .. } => {
+                    wrong.add(field(&at), "must be a string or an array of strings");
+                }
+                _ => wrong.add(field(&at), error.masked().to_string()),
+            }
+        }
+        wrong.finish()
+    }
+}
+
+fn field(at: &str) -> String {
+    if at.is_empty() { "(body)".to_owned() } else { at.to_owned() }
+}
+
+fn expected(kind: &TypeKind) -> String {
+    let name = |kind: &jsonschema::JsonType| kind.to_string();
+    match kind {
+        TypeKind::Single(kind) => format!("must be of type {}", name(kind)),
+        TypeKind::Multiple(kinds) => {
+            let names: Vec<String> = kinds.iter().map(|kind| name(&kind)).filter(|kind| kind != "null").collect();
+            format!("must be of type {}", names.join(" or "))
+        }
+    }
+}
+
+impl PathItem {
+    fn read(template: &str, item: &Value) -> Self {
+        let segment = |text: &str| {
+            if text.starts_with('{') { Segment::Parameter } else { Segment::Fixed(text.to_owned()) }
+        };
+        let operations = item.as_object().into_iter().flatten();
+        Self {
+            template: format!("{PREFIX}{template}"),
+            segments: template.split('/').skip(1).map(segment).collect(),
+            operations: operations.map(|(method, op)| (method.to_ascii_uppercase(), Operation::read(op))).collect(),
+        }
+    }
+
+    fn matches(&self, path: &[&str]) -> bool {
+        self.segments.iter().zip(path).all(|(segment, part)| match segment {
+            Segment::Fixed(text) => text == part,
+            Segment::Parameter => !part.is_empty(),
+        })
+    }
+}
+
+impl Operation {
+    fn read(operation: &Value) -> Self {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let query = parameters.filter(|parameter| parameter["in"] == "query");
+        let content = operation["requestBody"]["content"].as_object().into_iter().flatten();
+        Self {
+            id: operation["operationId"].as_str().unwrap_or_default().to_owned(),
+            public: operation["security"].as_array().is_none_or(Vec::is_empty),
+            query: query.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).collect(),
+            body_types: content.map(|(media_type, _)| media_type.clone()).collect(),
+        }
+    }
+
+    /// The syntax that is the same for everybody: the query's names and the body's type.
+    pub fn check(&self, request: &Request) -> Result<()> {
+        self.check_query(request.uri().query().unwrap_or_default())?;
+        if self.body_types.is_empty() {
+            return Ok(());
+        }
+        if let Some(encoding) = request.header("content-encoding")
+            && !encoding.eq_ignore_ascii_case("identity")
+        {
+            return Err(Error::new(Kind::MediaType, "encoded bodies are not taken"));
+        }
+        let given = request.content_type().unwrap_or_default();
+        let essence = given.split(';').next().unwrap_or_default().trim();
+        if self.body_types.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
+            return Ok(());
+        }
+        let message = format!("this operation takes a body of type {}", self.body_types.join(" or "));
+        Err(Error::new(Kind::MediaType, message))
+    }
+
+    fn check_query(&self, query: &str) -> Result<()> {
+        let mut wrong = Details::default();
+        let mut seen = HashSet::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let raw = pair.split('=').next().unwrap_or_default().replace('+', " ");
+            let name = percent_encoding::percent_decode_str(&raw).decode_utf8_lossy().into_owned();
+            if !self.query.contains(&name) {
+                wrong.add(name, "is not a parameter of this operation");
+            } else if !seen.insert(name.clone()) {
+                wrong.add(name, "is there twice");
+            }
+        }
+        wrong.finish()
+    }
+}
+
+/// The path's answer when no operation was found.
+pub fn refusal(found: &Found<'_>) -> Option<Error> {
+    match found {
+        Found::Operation(..) => None,
+        Found::OtherMethods(allow, _) => {
+            Some(Error::new(Kind::Method(allow.clone()), format!("this path takes {allow}")))
+        }
+        Found::Nothing => Some(no_route()),
+    }
+}
+
+/// Turns `nullable: true` into what draft 4 says instead.
+fn nullable_as_type(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            if object.remove("nullable") == Some(Value::Bool(true)) {
+                if let Some(Value::String(one)) = object.get("type").cloned() {
+                    object.insert("type".into(), json!([one, "null"]));
+                }
+                if let Some(Value::Array(choices)) = object.get_mut("oneOf") {
+                    choices.push(json!({"type": "null"}));
+                }
+            }
+            object.values_mut().for_each(nullable_as_type);
+        }
+        Value::Array(items) => items.iter_mut().for_each(nullable_as_type),
+        _ => {}
+    }
+}

@@ -1,0 +1,110 @@
+//! From the program's one error to HTTP, and from everything the framework may say to the program's one error.
+
+use poem::Response;
+use poem::error::{MethodNotAllowedError, NotFoundError, ResponseError};
+use poem::http::StatusCode;
+use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError};
+use serde_json::json;
+
+use crate::domain::{Detail, Error, Kind};
+
+/// The status code and the public type of each kind of failure.
+pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
+    match kind {
+        Kind::Invalid | Kind::Refused => (StatusCode::BAD_REQUEST, "ValidationError"),
+        Kind::NoRoute => (StatusCode::NOT_FOUND, "ValidationError"),
+        Kind::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "ValidationError"),
+        Kind::SlowBody => (StatusCode::REQUEST_TIMEOUT, "ValidationError"),
+        Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "ValidationError"),
+        Kind::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "ValidationError"),
+        Kind::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "AuthenticationError"),
+        Kind::Forbidden => (StatusCode::FORBIDDEN, "PermissionError"),
+        Kind::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "RateLimitError"),
+        Kind::NotFound | Kind::NoPath => (StatusCode::NOT_FOUND, "PodmanAPIError"),
+        Kind::Exists | Kind::Conflict => (StatusCode::CONFLICT, "PodmanAPIError"),
+        Kind::NoCommand => (StatusCode::BAD_REQUEST, "PodmanAPIError"),
+        Kind::EngineTimeout => (StatusCode::REQUEST_TIMEOUT, "PodmanAPIError"),
+        Kind::EngineDown | Kind::StoreDown => (StatusCode::SERVICE_UNAVAILABLE, "PodmanAPIError"),
+        Kind::Engine => (StatusCode::INTERNAL_SERVER_ERROR, "PodmanAPIError"),
+        Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+    }
+}
+
+impl ResponseError for Error {
+    fn status(&self) -> StatusCode {
+        status_and_type(&self.kind).0
+    }
+}
+
+/// The envelope, with the headers that the kind of failure asks for.
+pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
+    let (status, type_name) = status_and_type(&error.kind);
+    let mut body = json!({
+        "success": false,
+        "error": {"message": error.message, "code": status.as_u16(), "type": type_name},
+        "timestamp": timestamp,
+        "request_id": request_id,
+    });
+    if !error.details.is_empty() {
+        let details = error.details.iter().map(|Detail { field, message }| json!({"field": field, "message": message}));
+        body["error"]["details"] = details.collect();
+    }
+    let mut response = Response::builder().status(status).content_type("application/json").body(body.to_string());
+    let header = match &error.kind {
+        Kind::Method(allow) => Some(("allow", allow.clone())),
+        Kind::RateLimited(seconds) => Some(("retry-after", seconds.to_string())),
+        Kind::EngineDown | Kind::StoreDown => Some(("retry-after", "5".to_owned())),
+        // RFC 6750, 3: without credentials the challenge names no error.
+        Kind::Unauthenticated("") => Some(("www-authenticate", "Bearer realm=\"podgate\"".to_owned())),
+        Kind::Unauthenticated(why) => Some(("www-authenticate", format!("Bearer realm=\"podgate\", error=\"{why}\""))),
+        _ => None,
+    };
+    if let Some((name, value)) = header
+        && let Ok(value) = value.parse()
+    {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// What the framework or a handler reported, as the program's error.
+pub fn from_framework(error: poem::Error) -> Error {
+    let error = match error.downcast::<Error>() {
+        Ok(ours) => return ours,
+        Err(other) => other,
+    };
+    if error.is::<NotFoundError>() {
+        return no_route();
+    }
+    if error.is::<MethodNotAllowedError>() {
+        return Error::new(Kind::Method("GET".into()), "this path takes GET");
+    }
+    if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
+        return invalid_parameter(name, reason);
+    }
+    if let Some(ParsePathError { name, reason }) = error.downcast_ref() {
+        return invalid_parameter(name, reason);
+    }
+    if let Some(ParseRequestPayloadError { reason }) = error.downcast_ref() {
+        return Error::invalid(reason.clone());
+    }
+    if let Some(error) = error.downcast_ref::<ContentTypeError>() {
+        return Error::new(Kind::MediaType, error.to_string());
+    }
+    match error.status() {
+        StatusCode::BAD_REQUEST => Error::invalid("the request cannot be read").because(error),
+        StatusCode::PAYLOAD_TOO_LARGE => Error::new(Kind::TooLarge, "the body is too large"),
+        _ => Error::internal(error),
+    }
+}
+
+/// There is nothing at this path.
+pub fn no_route() -> Error {
+    Error::new(Kind::NoRoute, "there is no such path")
+}
+
+/// A parameter that does not parse.
+pub fn invalid_parameter(name: &str, reason: &str) -> Error {
+    let detail = Detail { field: name.to_owned(), message: reason.to_owned() };
+    Error { details: vec![detail], ..Error::invalid(format!("invalid input: {name}")) }
+}

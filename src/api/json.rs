@@ -1,0 +1,198 @@
+//! Strict JSON bodies: duplicate fields are an error, and everything that is wrong is told at once.
+//!
+//! poem-openapi's `Json` reads through a map, which drops duplicates, and stops at the first bad field. Here the body
+//! is held against the published schema of its type, so that the document and the check cannot differ.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::{Request, RequestBody};
+use poem_openapi::payload::{ParsePayload, Payload};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
+use poem_openapi::types::{ParseFromJSON, Type};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::contract::Contract;
+use crate::domain::{Error, Kind, Result};
+
+/// How large and how slow a body may be.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Bytes.
+    pub max_bytes: usize,
+    /// Bytes of a body that carries a file.
+    pub max_file_bytes: usize,
+    /// From the first to the last byte.
+    pub deadline: Duration,
+}
+
+/// A JSON body of this type, checked against its schema. `FILE`: the larger limit applies.
+pub struct Strict<T, const FILE: bool = false>(pub T);
+
+impl<T: Type, const FILE: bool> Payload for Strict<T, FILE> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json")
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: ParseFromJSON, const FILE: bool> ParsePayload for Strict<T, FILE> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let bytes = read(request, body, FILE).await?;
+        let value = parse_unique(&bytes)?;
+        let contract = request.extensions().get::<Arc<Contract>>();
+        contract.ok_or_else(|| Error::internal("no contract"))?.check(&T::name(), &value)?;
+        Ok(Self(T::parse_from_json(Some(value)).map_err(|error| Error::invalid(error.into_message()))?))
+    }
+}
+
+impl<'a, T: ParseFromJSON, const FILE: bool> ApiExtractor<'a> for Strict<T, FILE> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Self as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![MetaMediaType { content_type: Self::CONTENT_TYPE, schema: Self::schema_ref() }];
+        Some(MetaRequest { description: None, content, required: true })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        <Self as ParsePayload>::from_request(request, body).await
+    }
+}
+
+/// The whole body, within its limits. Counts bytes; what the headers promise is only a first look.
+pub(super) async fn read(request: &Request, body: &mut RequestBody, file: bool) -> Result<Vec<u8>> {
+    let limits = request.extensions().get::<BodyLimits>().ok_or_else(|| Error::internal("no body limits"))?;
+    let most = if file { limits.max_file_bytes } else { limits.max_bytes };
+    let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {most} bytes"));
+    let promised = request.header("content-length").and_then(|text| text.parse::<u64>().ok());
+    if promised.is_some_and(|promised| promised > most as u64) {
+        return Err(too_large());
+    }
+    let body = body.take().map_err(Error::internal)?;
+    let reading = tokio::time::timeout(limits.deadline, body.into_bytes_limit(most)).await;
+    let slow = |_| Error::new(Kind::SlowBody, "the body did not come in time");
+    match reading.map_err(slow)? {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(poem::error::ReadBodyError::PayloadTooLarge) => Err(too_large()),
+        Err(error) => Err(Error::invalid("the body cannot be read").because(error)),
+    }
+}
+
+/// JSON in which no object names a field twice (SECURITY rule 1).
+fn parse_unique(bytes: &[u8]) -> Result<Value> {
+    if bytes.is_empty() {
+        return Err(Error::invalid("a JSON body is needed"));
+    }
+    serde_json::from_slice::<Unique>(bytes)
+        .map(|unique| unique.0)
+        .map_err(|error| Error::invalid(format!("the body is not the JSON it should be: {error}")))
+}
+
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Unique)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Unique(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Unique(value))) = entries.next_entry::<String, Unique>()? {
+            if object.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("the field {name:?} is there twice")));
+            }
+            object.insert(name, value);
+        }
+        Ok(object.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_are_found_at_any_depth() {
+        assert!(parse_unique(br#"{"a": 1, "b": {"c": [1, "x", null, true, 1.5, -1]}}"#).is_ok());
+        for bad in [r#"{"a":1,"a":2}"#, r#"{"x":{"a":1,"a":1}}"#, r#"[{"a":1,"\u0061":1}]"#, "", "{", "{}x", "nul"] {
+            assert!(parse_unique(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = "[".repeat(100_000);
+        assert!(parse_unique(deep.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! How the gateway is doing.
+
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+
+use super::caller::{Caller, Status as StatusScope};
+use super::model::timestamp;
+use super::{Context, Tag};
+
+pub struct Status(pub Context);
+
+/// Whether work can be done. No more than this is told without a token.
+#[derive(Object)]
+struct HealthResponse {
+    /// `healthy` or `unhealthy`.
+    status: String,
+    /// `connected` or `disconnected`.
+    podman: String,
+    /// RFC 3339, UTC.
+    timestamp: String,
+}
+
+#[derive(ApiResponse)]
+enum HealthAnswer {
+    /// Podman answers.
+    #[oai(status = 200)]
+    Healthy(Json<HealthResponse>),
+    /// Podman does not answer; operations on containers will fail.
+    #[oai(status = 503)]
+    Unhealthy(Json<HealthResponse>),
+}
+
+/// How busy the gateway is.
+#[derive(Object)]
+struct MetricsResponse {
+    /// Seconds since the gateway started.
+    uptime_seconds: u64,
+    /// The same as `[D days, ]H:MM:SS`.
+    uptime_human: String,
+    /// Short Podman calls running now.
+    active_threads: u64,
+    /// How many may run at once.
+    max_workers: u64,
+    /// RFC 3339, UTC.
+    timestamp: String,
+}
+
+#[OpenApi(tag = "Tag::Status")]
+impl Status {
+    /// Check health
+    ///
+    /// Open to everybody. 503 while Podman does not answer.
+    #[oai(path = "/health", method = "get", operation_id = "getHealth")]
+    async fn health(&self) -> HealthAnswer {
+        let pinged = self.0.engine.ping().await;
+        let timestamp = timestamp((self.0.world.now)());
+        match pinged {
+            Ok(()) => HealthAnswer::Healthy(Json(HealthResponse {
+                status: "healthy".into(),
+                podman: "connected".into(),
+                timestamp,
+            })),
+            Err(error) => {
+                tracing::warn!(?error, "Podman does not answer");
+                HealthAnswer::Unhealthy(Json(HealthResponse {
+                    status: "unhealthy".into(),
+                    podman: "disconnected".into(),
+                    timestamp,
+                }))
+            }
+        }
+    }
+
+    /// Read the gateway's metrics
+    ///
+    /// Uptime and load of this gateway.
+    #[oai(path = "/metrics", method = "get", operation_id = "getMetrics")]
+    async fn metrics(&self, _who: Caller<StatusScope>) -> Json<MetricsResponse> {
+        let now = (self.0.world.now)();
+        let uptime_seconds = u64::try_from((now - self.0.started).whole_seconds()).unwrap_or_default();
+        let (busy, size) = self.0.engine.usage();
+        Json(MetricsResponse {
+            uptime_seconds,
+            uptime_human: human(uptime_seconds),
+            active_threads: busy as u64,
+            max_workers: size as u64,
+            timestamp: timestamp(now),
+        })
+    }
+}
+
+/// As Python prints a timedelta, which is what the seed answers with.
+fn human(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let clock = format!("{}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    match days {
+        0 => clock,
+        1 => format!("1 day, {clock}"),
+        _ => format!("{days} days, {clock}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn uptime_reads_like_a_timedelta() {
+        assert_eq!(human(59), "0:00:59");
+        assert_eq!(human(86_400 + 3_661), "1 day, 1:01:01");
+        assert_eq!(human(3 * 86_400), "3 days, 0:00:00");
+    }
+}

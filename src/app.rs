@@ -1,0 +1,132 @@
+//! Wiring: from a configuration to a running gateway.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::http::header;
+use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::api::contract::{Contract, SPECIFICATION};
+use crate::api::{self, BodyLimits, Context};
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::domain::{Error, Result, World};
+use crate::engine::Engine;
+use crate::lifecycle::{FailPoint, Lifecycle};
+use crate::limit::Limiter;
+use crate::middleware::{self, Parts};
+use crate::policy::{self, Policy};
+use crate::store::Store;
+use crate::{docs, jobs, serve};
+
+/// The clock and identifiers of the real world: the one place that asks the system for them.
+#[allow(clippy::disallowed_methods)]
+pub fn world() -> World {
+    World { now: OffsetDateTime::now_utc, new_id: || uuid::Uuid::new_v4().simple().to_string() }
+}
+
+/// What the gateway and the command line share.
+pub struct Opened {
+    /// The database.
+    pub store: Store,
+    /// Passwords and tokens.
+    pub auth: Authenticator,
+}
+
+/// Opens the store, and makes the data directory and the signing key if they are missing.
+pub async fn open(config: &Config, world: World) -> Result<Opened> {
+    make_private_dir(&config.data_dir)?;
+    let store = Store::open(&config.store.path, world).await?;
+    let auth = Authenticator::new(&config.auth, store.clone(), world)?;
+    Ok(Opened { store, auth })
+}
+
+fn make_private_dir(dir: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| Error::internal(format!("data_dir {}: {error}", dir.display())))
+}
+
+/// The published document. Needs no store and no Podman: nothing is called.
+pub fn document() -> Result<Value> {
+    api::document()
+}
+
+/// Serves until `shutdown`, then drains.
+pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let Opened { store, auth } = open(&config, world).await?;
+    let bound = serve::bind(&config.listen).await.map_err(|error| Error::invalid(error.to_string()))?;
+    let engine = Engine::new(&config.engine, &config.containers);
+    let installation = store.installation().await?;
+    let fail_point = FailPoint::new(config.fail_point.as_deref());
+    let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);
+    let tenants = Arc::new(Limiter::new("tenant", config.limits.tenant));
+    let addresses = Arc::new(Limiter::new("address", config.limits.address));
+    let context = Context {
+        auth: auth.clone(),
+        policy: Policy::new(&config, store),
+        lifecycle: lifecycle.clone(),
+        engine: engine.clone(),
+        world,
+        started: (world.now)(),
+    };
+    let parts = Parts {
+        contract: Arc::new(Contract::new(&document()?)?),
+        auth,
+        tenants: Arc::clone(&tenants),
+        addresses: Arc::clone(&addresses),
+        trusted_proxies: config.limits.trusted_proxies.clone(),
+        cors_origins: config.http.cors_origins.clone(),
+        body_limits: BodyLimits {
+            max_bytes: config.http.max_body_bytes,
+            max_file_bytes: config.http.max_file_body_bytes,
+            deadline: Duration::from_secs(config.http.body_deadline_seconds),
+        },
+        world,
+    };
+    let endpoint = middleware::wrap(routes(context)?, parts);
+    let reconciling = tokio::spawn(jobs::reconcile(lifecycle.clone(), policy::system()));
+    let forgetting = tokio::spawn(jobs::forget_idle_budgets(tenants, addresses));
+    for listener in &bound {
+        let scheme = if listener.is_tls() { "https" } else { "http" };
+        tracing::info!("listening on {scheme}://{}", listener.local_addr());
+    }
+    let cut = serve::run(bound, endpoint, &config.http, shutdown).await;
+    if cut > 0 {
+        tracing::warn!(connections = cut, "connections were cut after the drain's time");
+    }
+    reconciling.abort();
+    forgetting.abort();
+    lifecycle.finish().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Every path the gateway knows.
+fn routes(context: Context) -> Result<impl Endpoint> {
+    let spec: Arc<str> = serde_json::to_string_pretty(&document()?).map_err(Error::internal)?.into();
+    let engine = context.engine.clone();
+    let ready = poem::endpoint::make(move |_| {
+        let engine = engine.clone();
+        async move { engine.ping().await.map(|()| probe("ready")).map_err(poem::Error::from) }
+    });
+    Ok(Route::new()
+        .at("/docs", docs::endpoint())
+        .at("/docs/*file", docs::endpoint())
+        .at("/livez", make_sync(|_| probe("alive")))
+        .at("/readyz", ready)
+        .at(format!("{}{SPECIFICATION}", api::PREFIX), make_sync(move |_| json(spec.to_string())))
+        .nest(api::PREFIX, api::service(context))
+        .map_to_response())
+}
+
+fn probe(status: &str) -> Response {
+    json(format!("{{\"status\":\"{status}\"}}"))
+}
+
+fn json(body: String) -> Response {
+    Response::builder().header(header::CONTENT_TYPE, "application/json").body(body)
+}

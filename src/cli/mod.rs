@@ -1,0 +1,200 @@
+//! The command line.
+
+mod accounts;
+mod tenants;
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::app;
+use crate::config::{Config, DEFAULTS};
+use crate::domain::{Error, Kind, Login};
+
+/// An authenticated, multi-tenant API gateway in front of Podman.
+#[derive(Parser)]
+#[command(name = "podgate", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 64 wrong configuration.";
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// Configuration file; only the keys that differ from the defaults need stand in it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(ConfigFile),
+    /// Make or update the database.
+    Migrate(ConfigFile),
+    /// Print the OpenAPI document.
+    Openapi {
+        /// Compare it with this file instead, and fail if they differ.
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "openapi/podgate-v1.json")]
+        check: Option<PathBuf>,
+    },
+    /// Check the configuration and print every mistake.
+    CheckConfig {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print the commented defaults instead.
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// Manage tenants.
+    #[command(subcommand)]
+    Tenant(tenants::Command),
+    /// Manage accounts.
+    #[command(subcommand)]
+    Account(accounts::Command),
+    /// Print a token for an account, and nothing else.
+    Token {
+        /// TENANT/NAME, or NAME for a platform administrator.
+        #[arg(value_parser = Login::parse)]
+        login: Login,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Write a self-signed certificate for localhost, for trying Podgate out.
+    DevCertificate {
+        /// Directory for cert.pem and key.pem.
+        dir: PathBuf,
+    },
+}
+
+/// Why a command failed.
+enum Failure {
+    /// With its exit code.
+    Config(crate::config::Mistakes),
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<crate::config::Mistakes> for Failure {
+    fn from(mistakes: crate::config::Mistakes) -> Self {
+        Self::Config(mistakes)
+    }
+}
+
+/// Runs the command and says how it went.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Other(Error::internal(error)))
+        .and_then(|runtime| runtime.block_on(dispatch(arguments.command)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(mistakes)) => {
+            eprintln!("podgate: {mistakes}");
+            ExitCode::from(64)
+        }
+        Err(Failure::Other(error)) => {
+            // The operator may read the cause; only callers of the API may not.
+            eprintln!("podgate: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(file) => serve(load(&file)?).await,
+        Command::Migrate(file) => {
+            app::open(&load(&file)?, app::world()).await?;
+            Ok(())
+        }
+        Command::Openapi { check } => Ok(openapi(check.as_deref())?),
+        Command::CheckConfig { defaults: true, .. } => {
+            print(DEFAULTS);
+            Ok(())
+        }
+        Command::CheckConfig { file, .. } => {
+            load(&file)?;
+            print("the configuration is fine\n");
+            Ok(())
+        }
+        Command::Tenant(command) => tenants::run(command).await,
+        Command::Account(command) => accounts::run(command).await,
+        Command::Token { login, file } => {
+            let opened = app::open(&load(&file)?, app::world()).await?;
+            print(&format!("{}\n", opened.auth.sign_for(&login).await?.token));
+            Ok(())
+        }
+        Command::DevCertificate { dir } => Ok(crate::auth::development_certificate(&dir, (app::world().now)())?),
+    }
+}
+
+fn load(file: &ConfigFile) -> Result<Config, Failure> {
+    Ok(Config::load(file.config.as_deref())?)
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    // Checked when the configuration was read.
+    let filter = EnvFilter::try_new(&config.log.level).unwrap_or_default();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if config.log.json {
+        log.json().flatten_event(true).init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+    Ok(app::serve(config, app::world(), told_to_end()).await?)
+}
+
+/// SIGTERM or Ctrl-C.
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending: no new connections, running requests finish");
+}
+
+fn openapi(check: Option<&Path>) -> Result<(), Error> {
+    let document = app::document()?;
+    let Some(path) = check else {
+        print(&format!("{}\n", serde_json::to_string_pretty(&document).map_err(Error::internal)?));
+        return Ok(());
+    };
+    let unreadable = |error: String| Error::new(Kind::NotFound, format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let committed: serde_json::Value = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    if committed == document {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Conflict, format!("{} differs from the program; run `make spec`", path.display())))
+    }
+}
+
+/// To standard output; a reader that went away is no failure.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// One line of standard input, without its end.
+fn line_of_stdin() -> Result<String, Error> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(Error::internal)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}

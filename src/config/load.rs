@@ -1,0 +1,249 @@
+//! From files and environment to a checked [`Config`].
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Data, Env, Serialized, Toml};
+use serde::Deserialize;
+
+use super::reader::Reader;
+use super::{
+    Auth, Config, Containers, DEFAULTS, Engine, Http, Limits, Listen, Log, Mistake, Mistakes, Network, Rate, Store, Tls,
+};
+use crate::domain::{ImageRef, ImageRequest};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListen {
+    address: String,
+    tls: Option<RawTls>,
+    #[serde(default)]
+    plain_http_beyond_loopback: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTls {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+}
+
+impl Config {
+    /// Reads `file` (if any) and the environment over the defaults.
+    pub fn load(file: Option<&Path>) -> Result<Self, Mistakes> {
+        let defaults = Figment::from(Data::<Toml>::string(DEFAULTS));
+        let mut merged = defaults.clone();
+        if let Some(path) = file {
+            let unreadable = |error: std::io::Error| {
+                Mistakes(vec![Mistake { key: String::new(), message: format!("{}: {error}", path.display()) }])
+            };
+            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            merged = merged.merge(Data::<Toml>::string(&text));
+        }
+        merged = seed_variables(merged).merge(Env::prefixed("PODGATE_").split("__"));
+        if let Err(error) = merged.extract::<figment::value::Dict>() {
+            let mistakes =
+                error.into_iter().map(|each| Mistake { key: each.path.join("."), message: each.to_string() });
+            return Err(Mistakes(mistakes.collect()));
+        }
+        read(Reader::new(merged, defaults))
+    }
+}
+
+/// The three variables of the demo that Podgate grew out of.
+fn seed_variables(mut figment: Figment) -> Figment {
+    for (variable, key) in
+        [("MAX_WORKERS", "engine.max_workers"), ("REQUEST_TIMEOUT", "engine.request_timeout_seconds")]
+    {
+        if let Ok(text) = std::env::var(variable) {
+            figment = match text.parse::<u64>() {
+                Ok(number) => figment.merge(Serialized::default(key, number)),
+                Err(_) => figment.merge(Serialized::default(key, text)),
+            };
+        }
+    }
+    if std::env::var("DEBUG").is_ok_and(|text| text.eq_ignore_ascii_case("true") || text == "1") {
+        figment = figment.merge(Serialized::default("log.level", "debug"));
+    }
+    figment
+}
+
+fn read(mut r: Reader) -> Result<Config, Mistakes> {
+    r.refuse_unknown_keys();
+    let data_dir: PathBuf = r.get("data_dir");
+    if data_dir.as_os_str().is_empty() {
+        r.mistake("data_dir", "a directory is needed");
+    }
+    let config = Config {
+        listen: listen(&mut r),
+        fail_point: Some(r.get::<String>("fail_point")).filter(|point| !point.is_empty()),
+        engine: engine(&mut r),
+        store: Store { path: store_path(&mut r, &data_dir) },
+        auth: auth(&mut r, &data_dir),
+        limits: limits(&mut r),
+        http: http(&mut r),
+        log: log(&mut r),
+        containers: containers(&mut r),
+        image_aliases: aliases(&mut r),
+        data_dir,
+    };
+    r.finish(Some(config))
+}
+
+fn listen(r: &mut Reader) -> Vec<Listen> {
+    let count = r.get::<Vec<figment::value::Value>>("listen").len();
+    if count == 0 {
+        r.mistake("listen", "at least one address is needed");
+    }
+    let mut found = Vec::new();
+    for (index, value) in r.get::<Vec<figment::value::Value>>("listen").into_iter().enumerate() {
+        let key = format!("listen[{index}]");
+        let raw: RawListen = match value.deserialize() {
+            Ok(raw) => raw,
+            Err(error) => {
+                r.mistake(key, &error.kind);
+                continue;
+            }
+        };
+        let Ok(address) = raw.address.parse::<SocketAddr>() else {
+            r.mistake(format!("{key}.address"), format!("{:?} is not \"IP:port\"", raw.address));
+            continue;
+        };
+        if raw.tls.is_none() && !address.ip().to_canonical().is_loopback() && !raw.plain_http_beyond_loopback {
+            let message = format!(
+                "plain HTTP on {address} would send passwords and tokens readable over the network; give it tls, or say \
+                 plain_http_beyond_loopback = true"
+            );
+            r.mistake(key, message);
+        }
+        let tls = raw.tls.map(|tls| Tls { cert_file: tls.cert_file, key_file: tls.key_file });
+        found.push(Listen { address, tls, plain_http_beyond_loopback: raw.plain_http_beyond_loopback });
+    }
+    found
+}
+
+fn engine(r: &mut Reader) -> Engine {
+    let socket = r.parsed("engine.url", |url| {
+        let path = url.strip_prefix("unix://").filter(|path| path.starts_with('/'));
+        path.map(PathBuf::from).ok_or_else(|| format!("{url:?} is not unix:///absolute/path"))
+    });
+    Engine {
+        socket: socket.unwrap_or_default(),
+        max_workers: r.number("engine.max_workers", 1..=1000),
+        request_timeout: Duration::from_secs(r.number("engine.request_timeout_seconds", 1..=3600)),
+        long_calls_per_tenant: r.number("engine.long_calls_per_tenant", 1..=10_000),
+    }
+}
+
+fn store_path(r: &mut Reader, data_dir: &Path) -> PathBuf {
+    let path = r.parsed("store.url", |url| match url.strip_prefix("sqlite:") {
+        _ if url.is_empty() => Ok(data_dir.join("podgate.db")),
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
+        _ => Err(format!("{url:?} is not sqlite:PATH")),
+    });
+    path.unwrap_or_default()
+}
+
+fn auth(r: &mut Reader, data_dir: &Path) -> Auth {
+    let key_file: PathBuf = r.get("auth.signing_key_file");
+    let some_text = |text: &str| if text.is_empty() { Err("must not be empty".into()) } else { Ok(text.to_owned()) };
+    Auth {
+        issuer: r.parsed("auth.issuer", some_text).unwrap_or_default(),
+        audience: r.parsed("auth.audience", some_text).unwrap_or_default(),
+        token_seconds: r.number("auth.token_seconds", 60..=86_400),
+        leeway_seconds: r.number("auth.leeway_seconds", 0..=30),
+        signing_key_file: if key_file.as_os_str().is_empty() { data_dir.join("signing-key.pem") } else { key_file },
+        hash_memory_kib: r.number("auth.hash_memory_kib", 8..=1_048_576),
+        hash_passes: r.number("auth.hash_passes", 1..=100),
+        hash_threads: r.number("auth.hash_threads", 1..=64),
+        hash_queue: r.number("auth.hash_queue", 0..=10_000),
+    }
+}
+
+fn limits(r: &mut Reader) -> Limits {
+    let mut rate = |per_second: &str, burst: &str| Rate {
+        per_second: r.number(per_second, 1..=1_000_000),
+        burst: r.number(burst, 1..=1_000_000),
+    };
+    let tenant = rate("limits.requests_per_second", "limits.burst");
+    let address = rate("limits.address_requests_per_second", "limits.address_burst");
+    let mut trusted_proxies = Vec::new();
+    for (index, text) in r.get::<Vec<String>>("limits.trusted_proxies").into_iter().enumerate() {
+        match Network::parse(&text) {
+            Ok(network) => trusted_proxies.push(network),
+            Err(message) => r.mistake(format!("limits.trusted_proxies[{index}]"), message),
+        }
+    }
+    Limits { tenant, address, trusted_proxies }
+}
+
+fn http(r: &mut Reader) -> Http {
+    let cors_origins: Vec<String> = r.get("http.cors_origins");
+    for (index, origin) in cors_origins.iter().enumerate() {
+        let exact = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        if exact.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' '])) {
+            r.mistake(format!("http.cors_origins[{index}]"), format!("{origin:?} is not scheme://host[:port]"));
+        }
+    }
+    Http {
+        handshake_deadline_seconds: r.number("http.handshake_deadline_seconds", 1..=300),
+        header_deadline_seconds: r.number("http.header_deadline_seconds", 1..=300),
+        body_deadline_seconds: r.number("http.body_deadline_seconds", 1..=3600),
+        max_header_bytes: r.number("http.max_header_bytes", 8192..=1_048_576),
+        max_headers: r.number("http.max_headers", 8..=1000),
+        max_body_bytes: r.number("http.max_body_bytes", 1024..=1_073_741_824),
+        max_file_body_bytes: r.number("http.max_file_body_bytes", 1024..=1_073_741_824),
+        max_connections: r.number("http.max_connections", 1..=1_000_000),
+        max_connections_per_address: r.number("http.max_connections_per_address", 1..=1_000_000),
+        max_streams_per_connection: r.number("http.max_streams_per_connection", 1..=10_000),
+        idle_seconds: r.number("http.idle_seconds", 1..=3600),
+        drain_seconds: r.number("http.drain_seconds", 0..=3600),
+        cors_origins,
+    }
+}
+
+fn log(r: &mut Reader) -> Log {
+    let json = r.parsed("log.format", |format| match format {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err(format!("{format:?} is neither text nor json")),
+    });
+    let level = r.parsed("log.level", |level| {
+        let filter = tracing_subscriber::EnvFilter::try_new(level);
+        filter.map(|_| level.to_owned()).map_err(|error| error.to_string())
+    });
+    Log { level: level.unwrap_or_default(), json: json.unwrap_or_default() }
+}
+
+fn containers(r: &mut Reader) -> Containers {
+    let port_address = r.parsed("containers.port_address", |text| {
+        text.parse::<IpAddr>().map_err(|_| format!("{text:?} is no IP address"))
+    });
+    Containers {
+        memory_bytes: r.number("containers.memory_bytes", 6_291_456..=i64::MAX),
+        pids: r.number("containers.pids", 1..=4_194_304),
+        cpus: r.number("containers.cpus", 0.01..=1024.0),
+        open_files: r.number("containers.open_files", 64..=1_048_576),
+        log_bytes: r.number("containers.log_bytes", 4096..=1_099_511_627_776),
+        max_ports: r.number("containers.max_ports", 0..=16),
+        port_address: port_address.unwrap_or(IpAddr::from([127, 0, 0, 1])),
+        exec_output_bytes: r.number("containers.exec_output_bytes", 1024..=67_108_864),
+        logs_bytes: r.number("containers.logs_bytes", 1024..=67_108_864),
+    }
+}
+
+fn aliases(r: &mut Reader) -> BTreeMap<ImageRequest, ImageRef> {
+    let mut found = BTreeMap::new();
+    for (alias, reference) in r.get::<BTreeMap<String, String>>("images.aliases") {
+        match (ImageRequest::parse(&alias), ImageRef::parse(&reference)) {
+            (Ok(alias), Ok(reference)) => {
+                found.insert(alias, reference);
+            }
+            (Err(message), _) | (_, Err(message)) => r.mistake(format!("images.aliases.{alias}"), message),
+        }
+    }
+    found
+}

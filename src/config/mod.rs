@@ -1,0 +1,198 @@
+//! Configuration: the embedded defaults, then the file, then the environment; checked whole before anything starts.
+//!
+//! `config/podgate.toml` documents every key with its unit. Whatever is wrong is reported at once, each with its key.
+
+mod load;
+mod network;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::{ImageRef, ImageRequest};
+
+pub use network::Network;
+
+/// The defaults, as committed.
+pub const DEFAULTS: &str = include_str!("../../config/podgate.toml");
+
+/// Everything that can be configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Holds the signing key and the database.
+    pub data_dir: PathBuf,
+    /// Addresses to serve on.
+    pub listen: Vec<Listen>,
+    /// Where the process kills itself, for tests.
+    pub fail_point: Option<String>,
+    /// Podman.
+    pub engine: Engine,
+    /// The database.
+    pub store: Store,
+    /// Passwords and tokens.
+    pub auth: Auth,
+    /// Request rates.
+    pub limits: Limits,
+    /// Connections and bodies.
+    pub http: Http,
+    /// Logging.
+    pub log: Log,
+    /// Limits of containers.
+    pub containers: Containers,
+    /// What short image names mean.
+    pub image_aliases: BTreeMap<ImageRequest, ImageRef>,
+}
+
+/// One address to serve on.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Certificate and key; plain HTTP without.
+    pub tls: Option<Tls>,
+    /// Plain HTTP on an address that is not loopback was asked for in as many words.
+    pub plain_http_beyond_loopback: bool,
+}
+
+/// PEM files of one address.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Certificate chain, leaf first.
+    pub cert_file: PathBuf,
+    /// Private key.
+    pub key_file: PathBuf,
+}
+
+/// How Podman is reached and how hard it is worked.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// Path of the socket.
+    pub socket: PathBuf,
+    /// Short calls at once.
+    pub max_workers: usize,
+    /// Deadline of an operation.
+    pub request_timeout: Duration,
+    /// Long calls at once per tenant.
+    pub long_calls_per_tenant: usize,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Path of the SQLite file.
+    pub path: PathBuf,
+}
+
+/// Passwords and tokens.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// Life of a token.
+    pub token_seconds: u64,
+    /// Forgiven clock difference.
+    pub leeway_seconds: u64,
+    /// Ed25519 private key.
+    pub signing_key_file: PathBuf,
+    /// Memory of one argon2id hash.
+    pub hash_memory_kib: u32,
+    /// Passes of one argon2id hash.
+    pub hash_passes: u32,
+    /// Hashes at once.
+    pub hash_threads: usize,
+    /// Hashes waiting.
+    pub hash_queue: usize,
+}
+
+/// Request rates.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Of a tenant.
+    pub tenant: Rate,
+    /// Of a peer address without a valid token.
+    pub address: Rate,
+    /// Whose forwarded headers are believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// A rate with its burst.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// Sustained.
+    pub per_second: u32,
+    /// At once after a pause.
+    pub burst: u32,
+}
+
+/// Connections and bodies; seconds and bytes as in the file.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct Http {
+    pub handshake_deadline_seconds: u64,
+    pub header_deadline_seconds: u64,
+    pub body_deadline_seconds: u64,
+    pub max_header_bytes: usize,
+    pub max_headers: usize,
+    pub max_body_bytes: usize,
+    pub max_file_body_bytes: usize,
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    pub max_streams_per_connection: u32,
+    pub idle_seconds: u64,
+    pub drain_seconds: u64,
+    pub cors_origins: Vec<String>,
+}
+
+/// Logging.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A tracing filter.
+    pub level: String,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+/// Limits of containers.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct Containers {
+    pub memory_bytes: i64,
+    pub pids: i64,
+    pub cpus: f64,
+    pub open_files: u64,
+    pub log_bytes: i64,
+    pub max_ports: usize,
+    pub port_address: IpAddr,
+    pub exec_output_bytes: usize,
+    pub logs_bytes: usize,
+}
+
+/// One thing wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Dotted key; empty when a file cannot be read at all.
+    pub key: String,
+    /// What is wrong, for a person.
+    pub message: String,
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} mistake(s):", self.0.len())?;
+        for Mistake { key, message } in &self.0 {
+            write!(f, "\n  {key}{}{message}", if key.is_empty() { "" } else { ": " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}

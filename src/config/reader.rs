@@ -1,0 +1,92 @@
+//! Reads one key after another and remembers every mistake, where serde would stop at the first.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use figment::Figment;
+use figment::value::{Dict, Value};
+use serde::de::DeserializeOwned;
+
+use super::{Mistake, Mistakes};
+
+/// Keys whose tables hold the operator's own keys.
+const FREE_TABLES: &[&str] = &["images.aliases"];
+
+pub(super) struct Reader {
+    merged: Figment,
+    defaults: Figment,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader {
+    pub(super) fn new(merged: Figment, defaults: Figment) -> Self {
+        Self { merged, defaults, mistakes: Vec::new() }
+    }
+
+    pub(super) fn mistake(&mut self, key: impl Into<String>, message: impl Display) {
+        self.mistakes.push(Mistake { key: key.into(), message: message.to_string() });
+    }
+
+    /// The value of `key`; its default where it is wrong, so that reading can go on.
+    pub(super) fn get<T: DeserializeOwned + Default>(&mut self, key: &str) -> T {
+        match self.merged.extract_inner(key) {
+            Ok(value) => value,
+            Err(error) => {
+                for each in error {
+                    self.mistake(key, &each.kind);
+                }
+                self.defaults.extract_inner(key).unwrap_or_default()
+            }
+        }
+    }
+
+    /// A number within its bounds.
+    pub(super) fn number<T>(&mut self, key: &str, bounds: RangeInclusive<T>) -> T
+    where
+        T: DeserializeOwned + Default + PartialOrd + Display + Copy,
+    {
+        let value: T = self.get(key);
+        if !bounds.contains(&value) {
+            self.mistake(key, format!("{value} is not within {} to {}", bounds.start(), bounds.end()));
+        }
+        value
+    }
+
+    /// A text that some type of ours makes sense of.
+    pub(super) fn parsed<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text: String = self.get(key);
+        parse(&text).map_err(|message| self.mistake(key, message)).ok()
+    }
+
+    /// Notes every key that the defaults do not have.
+    pub(super) fn refuse_unknown_keys(&mut self) {
+        let (Ok(merged), Ok(defaults)) = (self.merged.extract::<Dict>(), self.defaults.extract::<Dict>()) else {
+            return;
+        };
+        let mut unknown = Vec::new();
+        walk("", &merged, &defaults, &mut unknown);
+        for key in unknown {
+            self.mistake(key, "there is no such key");
+        }
+    }
+
+    pub(super) fn finish<T>(self, config: Option<T>) -> Result<T, Mistakes> {
+        match config {
+            Some(config) if self.mistakes.is_empty() => Ok(config),
+            _ => Err(Mistakes(self.mistakes)),
+        }
+    }
+}
+
+fn walk(above: &str, given: &Dict, known: &Dict, unknown: &mut Vec<String>) {
+    for (name, value) in given {
+        let key = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+        match (value, known.get(name)) {
+            (_, None) => unknown.push(key),
+            (Value::Dict(_, given), Some(Value::Dict(_, known))) if !FREE_TABLES.contains(&key.as_str()) => {
+                walk(&key, given, known, unknown);
+            }
+            _ => {}
+        }
+    }
+}

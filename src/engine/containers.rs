@@ -1,0 +1,159 @@
+//! Containers: create, start, stop, remove, look.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use podman_api::opts::{ContainerDeleteOpts, ContainerListFilter, ContainerListOpts};
+use serde::Deserialize;
+
+use super::spec::{CONTAINER, INSTALLATION, Identity, body};
+use super::{Deadline, Engine, Image, failure};
+use crate::domain::{EngineId, Error, Kind, Result, Tenant};
+use crate::policy::grant::{ContainerGrant, CreateGrant, SystemGrant};
+
+/// How a container is, in Podman's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// created, running, exited, paused, …
+    pub word: String,
+    /// Of the main process, once it ended.
+    pub exit_code: Option<i64>,
+    /// RFC 3339; none if it never ran.
+    pub started_at: Option<String>,
+    /// RFC 3339; none while it runs.
+    pub finished_at: Option<String>,
+}
+
+/// A container that carries this installation's labels.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    /// Podman's identifier.
+    pub engine_id: EngineId,
+    /// What its label says of the ledger. A tenant cannot write it, an image may: believe it only if the ledger agrees.
+    pub row_id: String,
+}
+
+#[derive(Deserialize)]
+struct Inspected {
+    #[serde(rename = "State")]
+    state: InspectedState,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedState {
+    status: String,
+    #[serde(default)]
+    exit_code: i64,
+    #[serde(default)]
+    started_at: String,
+    #[serde(default)]
+    finished_at: String,
+}
+
+#[derive(Deserialize)]
+struct Created {
+    #[serde(rename = "Id")]
+    id: String,
+}
+
+impl Engine {
+    /// Makes the container, not running.
+    pub async fn create(
+        &self,
+        grant: &CreateGrant,
+        image: &Image,
+        identity: &Identity<'_>,
+        deadline: Deadline,
+    ) -> Result<EngineId> {
+        let body = body(grant.spec(), image, identity);
+        let call = self.wire.post_json("/v4.0.0/libpod/containers/create", &body);
+        let answer = self.short(grant.tenant(), deadline, call).await?.checked()?;
+        EngineId::parse(&answer.json::<Created>()?.id).map_err(failure::unreadable)
+    }
+
+    /// Starts it; fine if it runs already.
+    pub async fn start(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
+        let container = self.podman.containers().get(grant.engine_id().as_str());
+        let call = async {
+            match container.start(None).await {
+                Err(podman_api::Error::Fault { code, .. }) if code.as_u16() == 304 => Ok(()),
+                other => other.map_err(failure::of_client),
+            }
+        };
+        self.short(grant.tenant(), deadline, call).await
+    }
+
+    /// Asks the main process to end, and kills it after `patience`; fine if it does not run. The deadline grows by
+    /// `patience`, which the caller chose.
+    pub async fn stop(&self, grant: &ContainerGrant, patience: Duration, deadline: Deadline) -> Result<()> {
+        let _lane = self.long.enter(grant.tenant(), deadline).await?;
+        let path = format!("/v4.0.0/libpod/containers/{}/stop?timeout={}", grant.engine_id(), patience.as_secs());
+        let answer = deadline.extended(patience).bound(self.wire.post(&path)).await?;
+        if answer.status == StatusCode::NOT_MODIFIED { Ok(()) } else { answer.checked().map(drop) }
+    }
+
+    /// Takes it away at once, running or not, with its anonymous volumes; fine if it is gone.
+    pub async fn remove(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
+        self.short(grant.tenant(), deadline, self.delete(grant.engine_id())).await
+    }
+
+    /// Takes away a container that no row owns.
+    pub async fn remove_orphan(&self, grant: &SystemGrant, orphan: &Labelled, deadline: Deadline) -> Result<()> {
+        let SystemGrant { .. } = grant;
+        deadline.bound(self.delete(&orphan.engine_id)).await
+    }
+
+    async fn delete(&self, engine_id: &EngineId) -> Result<()> {
+        let container = self.podman.containers().get(engine_id.as_str());
+        let opts = ContainerDeleteOpts::builder().force(true).volumes(true).timeout(0).build();
+        match container.delete(&opts).await.map_err(failure::of_client) {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// How it is now. `NotFound` if Podman does not have it.
+    pub async fn status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
+        let path = format!("/v4.0.0/libpod/containers/{}/json", grant.engine_id());
+        let answer = self.short(grant.tenant(), deadline, self.wire.get(&path)).await?.checked()?;
+        let InspectedState { status, exit_code, started_at, finished_at } = answer.json::<Inspected>()?.state;
+        // Go writes the year 1 for "never".
+        let time = |text: String| Some(text).filter(|text| !text.is_empty() && !text.starts_with("0001-"));
+        let running = matches!(status.as_str(), "running" | "paused" | "stopping");
+        let (started_at, finished_at) = (time(started_at), time(finished_at).filter(|_| !running));
+        let exit_code = finished_at.is_some().then_some(exit_code);
+        Ok(Status { word: status, exit_code, started_at, finished_at })
+    }
+
+    /// The containers that carry this installation's label, for cleaning up after a crash. The filter is exact and
+    /// never empty (SECURITY rule 30: an empty value matches everybody's).
+    pub async fn labelled(&self, grant: &SystemGrant, installation: &str, deadline: Deadline) -> Result<Vec<Labelled>> {
+        let SystemGrant { .. } = grant;
+        if installation.is_empty() {
+            return Err(Error::internal("an empty label filter"));
+        }
+        let filter = ContainerListFilter::LabelKeyVal(INSTALLATION.into(), installation.into());
+        let opts = ContainerListOpts::builder().all(true).filter([filter]).build();
+        let containers = self.podman.containers();
+        let call = async { containers.list(&opts).await.map_err(failure::of_client) };
+        let found = deadline.bound(call).await?;
+        let ours = found.into_iter().filter_map(|listed| {
+            let labels = listed.labels?;
+            let same = labels.get(INSTALLATION).is_some_and(|value| value == installation);
+            let engine_id = listed.id.and_then(|id| EngineId::parse(&id).ok())?;
+            same.then(|| Labelled { engine_id, row_id: labels.get(CONTAINER).cloned().unwrap_or_default() })
+        });
+        Ok(ours.collect())
+    }
+
+    /// The container that carries the label of this row of the ledger, if Podman made one before a crash.
+    pub async fn find_made(&self, tenant: &Tenant, row_id: &str, deadline: Deadline) -> Result<Option<EngineId>> {
+        let filter = ContainerListFilter::LabelKeyVal(CONTAINER.into(), row_id.into());
+        let opts = ContainerListOpts::builder().all(true).filter([filter]).build();
+        let containers = self.podman.containers();
+        let call = async { containers.list(&opts).await.map_err(failure::of_client) };
+        let found = self.short(tenant, deadline, call).await?;
+        Ok(found.into_iter().find_map(|listed| listed.id.and_then(|id| EngineId::parse(&id).ok())))
+    }
+}

@@ -1,0 +1,81 @@
+//! What Podman's failures mean. Its status codes lie; its words tell (measured on 4.3.1 and 5.4.2).
+//!
+//! The caller gets a message of ours; Podman's text, which names ids and host paths, goes to the log (SECURITY rule 24).
+
+use std::fmt::Display;
+
+use podman_api::conn::Error as ConnectionError;
+use serde::Deserialize;
+
+use crate::domain::{Error, Kind};
+
+/// The body of a refusal.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Said {
+    pub(super) cause: String,
+    pub(super) message: String,
+}
+
+/// Words of Podman or its runtimes, and what they mean to the caller. The first that matches counts.
+const MEANINGS: &[(&str, Kind, &str)] = &[
+    ("no such container", Kind::NotFound, "no such container"),
+    ("no container with", Kind::NotFound, "no such container"),
+    ("that name is already in use", Kind::Conflict, "the name is in use"),
+    ("network already exists", Kind::Exists, "the network exists"),
+    ("image not known", Kind::NotFound, "the image is not on this host"),
+    ("cannot remove container", Kind::Conflict, "the container is running; stop it, or remove it with force"),
+    ("container state improper", Kind::Conflict, "the container's state does not allow this; is it running?"),
+    ("address already in use", Kind::Conflict, "a host port is taken"),
+    ("no matching entries in passwd", Kind::Refused, "no such user in the container"),
+    ("unable to find user", Kind::Refused, "no such user in the container"),
+    ("unable to find group", Kind::Refused, "no such group in the container"),
+    ("no matching entries in group", Kind::Refused, "no such group in the container"),
+    ("workdir \"", Kind::Refused, "no such working directory in the container"),
+    ("chdir `", Kind::Refused, "no such working directory in the container"),
+    ("chdir to cwd", Kind::Refused, "no such working directory in the container"),
+    ("no command or entrypoint", Kind::Refused, "neither the request nor the image names a command"),
+    ("command that was not found", Kind::NoCommand, "the command was not found in the container"),
+    ("executable file not found", Kind::NoCommand, "the command was not found in the container"),
+    ("ermission denied: OCI permission denied", Kind::Refused, "the command may not be executed in the container"),
+    ("no such file or directory", Kind::NoPath, "no such path in the container"),
+];
+
+/// A refusal that Podman put into words.
+pub(super) fn refusal(status: u16, text: &str) -> Error {
+    let cause = format!("Podman said {status}: {text}");
+    match meaning(text) {
+        Some((kind, message)) => Error::new(kind, message).because(cause),
+        None => Error::new(Kind::Engine, "Podman failed; see the log under this request id").because(cause),
+    }
+}
+
+/// What these words mean to a caller, if they are known.
+pub(super) fn meaning(text: &str) -> Option<(Kind, &'static str)> {
+    let found = MEANINGS.iter().find(|(words, ..)| text.contains(words));
+    found.map(|(_, kind, message)| (kind.clone(), *message))
+}
+
+/// The socket does not answer, or stopped in the middle.
+pub(super) fn unreachable(error: impl Display) -> Error {
+    Error::new(Kind::EngineDown, "Podman is out of reach").because(error)
+}
+
+/// Podman answered something that is not what it should be.
+pub(super) fn unreadable(error: impl Display) -> Error {
+    Error::new(Kind::Engine, "Podman failed; see the log under this request id").because(error)
+}
+
+/// An error of podman-api. Taken by value and never cloned: cloning a `Fault` overflows the stack (podman-api 0.11).
+pub(super) fn of_client(error: podman_api::Error) -> Error {
+    match error {
+        podman_api::Error::Fault { code, message } => refusal(code.as_u16(), &message),
+        podman_api::Error::Error(ConnectionError::Fault { code, message }) => refusal(code.as_u16(), &message),
+        podman_api::Error::Error(
+            error @ (ConnectionError::Hyper(_) | ConnectionError::IO(_) | ConnectionError::ConnectionNotUpgraded),
+        )
+        | podman_api::Error::Error(error @ ConnectionError::Any(_)) => unreachable(error),
+        podman_api::Error::IO(error) => unreachable(error),
+        other => unreadable(other),
+    }
+}

@@ -1,0 +1,130 @@
+//! Files inside a container, running or not.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+
+use super::{Deadline, Engine, failure};
+use crate::domain::{ContainerPath, Error, Kind, Result};
+use crate::policy::grant::ContainerGrant;
+
+/// A file to write.
+#[derive(Debug, Clone)]
+pub struct FileWrite {
+    /// Where.
+    pub path: ContainerPath,
+    /// What.
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// Podman's `X-Docker-Container-Path-Stat`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stat {
+    is_dir: bool,
+    link_target: String,
+}
+
+/// Largest file that `read_file` takes: account files, not content.
+const MAX_READ: usize = 4 * 1024 * 1024;
+
+impl Engine {
+    /// Writes one file, owned by root. `NotFound` where its directory is missing, `Conflict` where a directory stands
+    /// at its name (Podman would replace the directory with the file).
+    ///
+    /// The parent is resolved first and one plain name is put into it: Podman 5.8.7 loses its way at `/` across
+    /// absolute links (podman#29805), and a missing parent would be made.
+    pub async fn write_file(&self, grant: &ContainerGrant, file: &FileWrite, deadline: Deadline) -> Result<()> {
+        let _lane = self.long.enter(grant.tenant(), deadline).await?;
+        let parent = self.directory(grant, file.path.parent(), deadline).await?;
+        let mut header = tar::Header::new_gnu();
+        header.set_size(file.content.len() as u64);
+        header.set_mode(file.mode);
+        header.set_mtime(0);
+        let mut archive = tar::Builder::new(Vec::with_capacity(file.content.len() + 2048));
+        archive.append_data(&mut header, file.path.name(), file.content.as_slice()).map_err(Error::internal)?;
+        let archive = archive.into_inner().map_err(Error::internal)?;
+        let path = format!("{}&noOverwriteDirNonDir=true", archive_url(grant, &parent));
+        let put = async {
+            let answer = self.wire.put_tar(&path, Bytes::from(archive)).await?;
+            answer.checked().map(drop).map_err(directory_in_the_way)
+        };
+        deadline.bound(put).await
+    }
+
+    /// A small regular file's content; none if there is no such file.
+    pub async fn read_file(&self, grant: &ContainerGrant, path: &str, deadline: Deadline) -> Result<Option<Vec<u8>>> {
+        let container = self.podman.containers().get(grant.engine_id().as_str());
+        let read = async {
+            let mut archive = Vec::new();
+            let mut chunks = Box::pin(container.copy_from(path));
+            while let Some(chunk) = chunks.try_next().await.map_err(failure::of_client)? {
+                archive.extend_from_slice(&chunk);
+                if archive.len() > MAX_READ {
+                    return Err(Error::new(Kind::Refused, format!("{path} in the container is too large")));
+                }
+            }
+            first_file(&archive)
+        };
+        match self.short(grant.tenant(), deadline, read).await {
+            Err(error) if error.kind == Kind::NoPath => Ok(None),
+            other => other,
+        }
+    }
+
+    /// What a directory's path resolves to.
+    async fn directory(&self, grant: &ContainerGrant, path: &str, deadline: Deadline) -> Result<String> {
+        let missing = || Error::new(Kind::NotFound, "no such directory in the container");
+        let url = archive_url(grant, path);
+        let answer = deadline.bound(self.wire.head(&url)).await?;
+        // A HEAD has no body, so the reason for a 404 is not told: the container or the path. The ledger has the
+        // container.
+        if answer.status == hyper::StatusCode::NOT_FOUND {
+            return Err(missing());
+        }
+        let answer = answer.checked()?;
+        let header = answer.headers.get("x-docker-container-path-stat").map(|value| STANDARD.decode(value.as_bytes()));
+        let Some(Ok(bytes)) = header else {
+            return Err(failure::unreadable("a path without its stat"));
+        };
+        let stat: Stat = serde_json::from_slice(&bytes).map_err(failure::unreadable)?;
+        if stat.is_dir { Ok(stat.link_target) } else { Err(missing()) }
+    }
+}
+
+/// The archive endpoint of Podman's Docker-compatible side; the path is escaped whole.
+fn archive_url(grant: &ContainerGrant, path: &str) -> String {
+    let path = utf8_percent_encode(path, NON_ALPHANUMERIC);
+    format!("/v1.40/containers/{}/archive?path={path}", grant.engine_id())
+}
+
+/// Podman's words for a file that would have to replace a directory.
+fn directory_in_the_way(error: Error) -> Error {
+    let exists = error.cause.as_ref().is_some_and(|cause| cause.contains("file exists") || cause.contains("directory"));
+    if error.kind == Kind::Engine && exists {
+        let cause = error.cause.unwrap_or_default();
+        return Error::new(Kind::Conflict, "a directory stands at that path").because(cause);
+    }
+    error
+}
+
+/// The content of an archive's only file; none if it holds something else.
+fn first_file(archive: &[u8]) -> Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    let mut archive = tar::Archive::new(archive);
+    let first = archive.entries().map_err(failure::unreadable)?.next();
+    let Some(entry) = first.transpose().map_err(failure::unreadable)? else {
+        return Ok(None);
+    };
+    if !entry.header().entry_type().is_file() {
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    entry.take(MAX_READ as u64).read_to_end(&mut content).map_err(failure::unreadable)?;
+    Ok(Some(content))
+}

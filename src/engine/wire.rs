@@ -1,0 +1,102 @@
+//! A small HTTP/1.1 client on Podman's socket, for the calls where podman-api is not right (see `engine`'s table).
+//!
+//! A new connection a call: Podman closes idle ones at will, and a connect on a unix socket costs less than a retry.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::failure::{self, Said};
+use crate::domain::{Error, Result};
+
+/// Largest answer taken, in bytes; an inspect is a few KiB.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+
+/// The socket.
+#[derive(Clone)]
+pub(super) struct Wire {
+    socket: PathBuf,
+}
+
+/// What Podman answered, whatever the status.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Wire {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Answer> {
+        self.send(Method::GET, path, "", Bytes::new()).await
+    }
+
+    pub(super) async fn head(&self, path: &str) -> Result<Answer> {
+        self.send(Method::HEAD, path, "", Bytes::new()).await
+    }
+
+    pub(super) async fn post(&self, path: &str) -> Result<Answer> {
+        self.send(Method::POST, path, "", Bytes::new()).await
+    }
+
+    pub(super) async fn post_json(&self, path: &str, body: &impl Serialize) -> Result<Answer> {
+        let body = serde_json::to_vec(body).map_err(Error::internal)?;
+        self.send(Method::POST, path, "application/json", body.into()).await
+    }
+
+    pub(super) async fn put_tar(&self, path: &str, tar: Bytes) -> Result<Answer> {
+        self.send(Method::PUT, path, "application/x-tar", tar).await
+    }
+
+    async fn send(&self, method: Method, path: &str, content_type: &'static str, body: Bytes) -> Result<Answer> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(failure::unreachable)?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(failure::unreachable)?;
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "podman");
+        if !content_type.is_empty() {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
+        let request = request.body(Full::new(body)).map_err(Error::internal)?;
+        // Driven by a task of its own, ended with this call: a caller who leaves cuts the connection.
+        let _driver = AbortOnDrop(tokio::spawn(connection));
+        let response = sender.send_request(request).await.map_err(failure::unreachable)?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(failure::unreachable)?;
+        Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+    }
+}
+
+impl Answer {
+    /// Itself if Podman agreed, else what its refusal means.
+    pub(super) fn checked(self) -> Result<Self> {
+        if self.status.is_success() { Ok(self) } else { Err(self.refusal()) }
+    }
+
+    /// What a refusal means.
+    pub(super) fn refusal(&self) -> Error {
+        let said: Said = serde_json::from_slice(&self.body).unwrap_or_default();
+        failure::refusal(self.status.as_u16(), &format!("{}: {}", said.message, said.cause))
+    }
+
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(failure::unreadable)
+    }
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

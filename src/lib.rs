@@ -1,0 +1,41 @@
+//! Podgate: an authenticated, multi-tenant API gateway in front of Podman.
+//!
+//! The way of a request, and what each module may import (a test holds the code against this table):
+//!
+//! ```text
+//! socket ─ serve ─ middleware ─ api ─ policy ──→ grant ─ lifecycle ─ engine ─ Podman
+//! ```
+//!
+//! | module | its one job | may import |
+//! |---|---|---|
+//! | `domain` | parsed types, the one error | |
+//! | `config` | defaults, file, environment; checked whole | `domain` |
+//! | `store` | tenants, accounts, the ledger of containers | `domain` |
+//! | `auth` | from a password or a token to a principal | `domain`, `config`, `store` |
+//! | `limit` | how fast | `domain`, `config` |
+//! | `policy` | who may do what: grants and admission | `domain`, `config`, `store` |
+//! | `engine` | the only place that talks to Podman | `domain`, `config`, `policy::grant`, `policy::spec` |
+//! | `lifecycle` | several steps over store and engine | `domain`, `config`, `policy::grant`, `store`, `engine` |
+//! | `api` | typed operations, one file a resource | `domain`, `config`, `auth`, `policy`, `store`, `engine`, `lifecycle` |
+//! | `docs` | the documentation page | `domain` |
+//! | `middleware` | the layers around every request | `domain`, `config`, `auth`, `limit`, `api` |
+//! | `serve` | accept loop, TLS, drain | `config` |
+//! | `jobs` | what runs by itself | `domain`, `limit`, `lifecycle`, `policy::grant` |
+//! | `app` | wiring | everything |
+//! | `cli` | the command line | everything |
+
+pub mod api;
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+mod docs;
+pub mod domain;
+pub mod engine;
+pub mod jobs;
+pub mod lifecycle;
+pub mod limit;
+pub mod middleware;
+pub mod policy;
+pub mod serve;
+pub mod store;

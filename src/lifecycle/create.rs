@@ -1,0 +1,106 @@
+//! Creating a container: reserve, make, record, start, confirm.
+
+use super::{Claim, Lifecycle};
+use crate::domain::{EngineId, Error, Kind, Result};
+use crate::engine::{Deadline, Identity, Status};
+use crate::policy::grant::{ContainerGrant, CreateGrant};
+use crate::store::{Container, Reservation};
+
+/// A container that was just made.
+#[derive(Debug)]
+pub struct CreatedContainer {
+    /// Leave to act on it.
+    pub grant: ContainerGrant,
+    /// How it is.
+    pub status: Status,
+}
+
+impl Lifecycle {
+    /// Makes what was granted. On failure nothing is left, or what is left is marked and taken away later.
+    pub async fn create(&self, grant: CreateGrant) -> Result<CreatedContainer> {
+        let this = self.clone();
+        self.to_the_end(async move { this.create_steps(&grant).await }).await
+    }
+
+    async fn create_steps(&self, grant: &CreateGrant) -> Result<CreatedContainer> {
+        let deadline = self.engine.deadline();
+        let image = self.engine.image(grant, deadline).await?;
+        self.engine.ensure_network(grant, &self.installation, deadline).await?;
+        let reservation = Reservation {
+            name: grant.name(),
+            image: grant.spec().image.as_str(),
+            image_id: &image.id,
+            created_by: &grant.principal().account_id,
+            ports: &grant.spec().ports,
+        };
+        let row = self.store.reserve_container(grant.tenant(), &reservation).await?;
+        let claim = self.claim(&row.id).ok_or_else(|| Error::internal("a new row is already claimed"))?;
+        self.fail_point.reached("create.reserved");
+
+        let identity =
+            Identity { installation: &self.installation, row_id: &row.id, tenant: grant.tenant(), name: grant.name() };
+        let made = self.engine.create(grant, &image, &identity, deadline).await;
+        self.fail_point.reached("create.created");
+        match made {
+            Ok(engine_id) => match self.settle(grant, &row, &engine_id, deadline).await {
+                Ok(created) => Ok(created),
+                Err(error) => {
+                    self.undo(row, Some(engine_id), grant, claim).await;
+                    Err(blame(error))
+                }
+            },
+            Err(error) => {
+                self.undo(row, None, grant, claim).await;
+                Err(blame(error))
+            }
+        }
+    }
+
+    /// What follows once Podman has it.
+    async fn settle(
+        &self,
+        grant: &CreateGrant,
+        row: &Container,
+        engine_id: &EngineId,
+        deadline: Deadline,
+    ) -> Result<CreatedContainer> {
+        self.store.record_engine_id(row, engine_id).await?;
+        self.fail_point.reached("create.recorded");
+        let made = grant.made(row, engine_id.clone());
+        if grant.spec().start {
+            self.engine.start(&made, deadline).await?;
+        }
+        self.fail_point.reached("create.started");
+        let status = self.engine.status(&made, deadline).await?;
+        self.store.confirm_container(row).await?;
+        self.fail_point.reached("create.confirmed");
+        Ok(CreatedContainer { grant: made, status })
+    }
+
+    /// Takes back what was made so far. What fails here stays marked in the ledger for the reconciler.
+    async fn undo(&self, row: Container, engine_id: Option<EngineId>, grant: &CreateGrant, _claim: Claim) {
+        let deadline = self.engine.deadline();
+        let undone = async {
+            // Without an answer Podman may still have made it: its label tells.
+            let engine_id = match engine_id {
+                Some(engine_id) => Some(engine_id),
+                None => self.engine.find_made(grant.tenant(), &row.id, deadline).await?,
+            };
+            if let Some(engine_id) = engine_id {
+                self.engine.remove(&grant.made(&row, engine_id), deadline).await?;
+            }
+            self.store.forget_container(&row).await
+        };
+        if let Err(error) = undone.await {
+            tracing::warn!(container.row = row.id, ?error, "a failed create is left for the reconciler");
+        }
+    }
+}
+
+/// At create, a command, user or directory that is not there is the request's fault.
+fn blame(error: Error) -> Error {
+    match error.kind {
+        Kind::NoCommand | Kind::NoPath => Error { kind: Kind::Refused, ..error },
+        _ => error,
+    }
+}

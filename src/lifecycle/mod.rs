@@ -1,0 +1,84 @@
+//! Whatever takes several steps over the store and the engine.
+//!
+//! Each step may be repeated, and each point at which the program may die is named ([`FailPoint`]). What is begun goes
+//! on when the caller leaves: a half-made container is nobody's wish.
+
+mod create;
+mod exec;
+mod fail_point;
+mod reconcile;
+mod remove;
+mod users;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::task::TaskTracker;
+
+use crate::domain::{Error, Result};
+use crate::engine::Engine;
+use crate::store::Store;
+
+pub use create::CreatedContainer;
+pub use fail_point::FailPoint;
+pub use reconcile::Reconciled;
+pub use users::NewUser;
+
+/// Runs the steps.
+#[derive(Clone)]
+pub struct Lifecycle {
+    store: Store,
+    engine: Engine,
+    installation: Arc<str>,
+    fail_point: FailPoint,
+    tasks: TaskTracker,
+    in_flight: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Lifecycle {
+    /// Over this store and this engine.
+    pub fn new(store: Store, engine: Engine, installation: String, fail_point: FailPoint) -> Self {
+        Self {
+            store,
+            engine,
+            installation: installation.into(),
+            fail_point,
+            tasks: TaskTracker::new(),
+            in_flight: Arc::default(),
+        }
+    }
+
+    /// Waits until everything that was begun has ended.
+    pub async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Runs `work` to its end even if the caller stops waiting for it.
+    async fn to_the_end<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        self.tasks.spawn(work).await.map_err(Error::internal)?
+    }
+
+    /// Marks a row as being worked on, so that no reconciler takes it for what a crash left.
+    fn claim(&self, row_id: &str) -> Option<Claim> {
+        let fresh = lock(&self.in_flight).insert(row_id.to_owned());
+        fresh.then(|| Claim { row_id: row_id.to_owned(), in_flight: Arc::clone(&self.in_flight) })
+    }
+}
+
+/// A row that this process works on until the claim is dropped.
+struct Claim {
+    row_id: String,
+    in_flight: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        lock(&self.in_flight).remove(&self.row_id);
+    }
+}
+
+/// A set has no state between statements that a panic could break.
+fn lock(set: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
+    set.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,104 @@
+//! How fast: one budget a tenant, and one a peer address for whoever has shown no valid token.
+
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use governor::clock::{Clock, QuantaClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use crate::config;
+use crate::domain::{Error, Kind};
+
+type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, QuantaClock, StateInformationMiddleware>;
+
+/// A budget per key.
+pub struct Limiter<K: Hash + Eq + Clone> {
+    name: &'static str,
+    rate: config::Rate,
+    clock: QuantaClock,
+    buckets: Keyed<K>,
+}
+
+/// What a request learns of its budget, for the `RateLimit` headers
+/// (draft-ietf-httpapi-ratelimit-headers: `q` requests a window of `w` seconds; `r` left, `t` seconds until more).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Which limiter.
+    pub name: &'static str,
+    /// Requests that fit at once.
+    pub quota: u32,
+    /// Seconds in which all of them come back.
+    pub window: u64,
+    /// Requests left now.
+    pub remaining: u32,
+    /// Seconds until the budget grows.
+    pub reset: u64,
+}
+
+impl<K: Hash + Eq + Clone> Limiter<K> {
+    /// A limiter of that rate; `name` shows in the headers.
+    pub fn new(name: &'static str, rate: config::Rate) -> Self {
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(rate.per_second)).allow_burst(at_least_one(rate.burst));
+        let clock = QuantaClock::default();
+        let buckets = RateLimiter::dashmap_with_clock(quota, clock.clone()).with_middleware();
+        Self { name, rate, clock, buckets }
+    }
+
+    /// Spends one request of `key`'s budget. Both answers carry what is left.
+    pub fn spend(&self, key: &K) -> (Budget, Result<(), Error>) {
+        let window = u64::from(self.rate.burst.div_ceil(self.rate.per_second)).max(1);
+        let budget = |remaining, reset| Budget { name: self.name, quota: self.rate.burst, window, remaining, reset };
+        match self.buckets.check_key(key) {
+            Ok(state) => (budget(state.remaining_burst_capacity(), 1), Ok(())),
+            Err(not_until) => {
+                let wait = not_until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0) as u64;
+                let error = Error::new(Kind::RateLimited(wait), format!("too many requests; retry in {wait} s"));
+                (budget(0, wait), Err(error))
+            }
+        }
+    }
+
+    /// Forgets keys whose budget is full again; to be called now and then.
+    pub fn forget_idle(&self) {
+        self.buckets.retain_recent();
+        self.buckets.shrink_to_fit();
+    }
+}
+
+/// What an address is counted as: itself, or its /64, which one host owns whole (RFC 6177).
+pub fn address_key(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spent_budget_says_when_to_come_back() {
+        let limiter = Limiter::new("t", config::Rate { per_second: 1, burst: 2 });
+        assert!(limiter.spend(&1).1.is_ok());
+        let (budget, passed) = limiter.spend(&1);
+        assert!(passed.is_ok());
+        assert_eq!((budget.quota, budget.window, budget.remaining), (2, 2, 0));
+        let (budget, passed) = limiter.spend(&1);
+        assert!(matches!(passed.unwrap_err().kind, Kind::RateLimited(1)));
+        assert_eq!(budget.reset, 1);
+        assert!(limiter.spend(&2).1.is_ok(), "another key has its own budget");
+    }
+
+    #[test]
+    fn one_host_is_one_key() {
+        let key = |text: &str| address_key(text.parse().unwrap());
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("::ffff:10.0.0.1"), key("10.0.0.1"));
+    }
+}

@@ -1,0 +1,62 @@
+//! Cross-origin calls from the browser origins that the configuration names, and headers every answer carries.
+
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
+
+/// Exact origins; none by default.
+pub struct Cors {
+    pub origins: Vec<String>,
+}
+
+pub struct WithCors<E> {
+    origins: Vec<String>,
+    inner: E,
+}
+
+impl<E: Endpoint> Middleware<E> for Cors {
+    type Output = WithCors<E>;
+
+    fn transform(&self, inner: E) -> WithCors<E> {
+        WithCors { origins: self.origins.clone(), inner }
+    }
+}
+
+impl<E: Endpoint> Endpoint for WithCors<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let origin = origin.filter(|origin| self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()));
+        let preflight = request.method() == Method::OPTIONS
+            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && origin.is_some();
+        let mut response = if preflight {
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            self.inner.call(request).await?.into_response()
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // Answers are about one tenant at one moment; what may be kept says so itself.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        if let Some(origin) = origin {
+            allow(headers, origin, preflight);
+        }
+        Ok(response)
+    }
+}
+
+/// Lets the browser read the answer.
+fn allow(headers: &mut HeaderMap, origin: HeaderValue, preflight: bool) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    let exposed = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate";
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
+    if preflight {
+        let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        let allowed = HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Budgets: a tenant's after authentication; an address's for whoever has shown no valid token, and for sign-in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use poem::http::HeaderValue;
+use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
+
+use super::envelope::answer;
+use super::observe::RequestId;
+use super::peer::Peer;
+use crate::api::caller::Recognised;
+use crate::api::contract::{Contract, Found};
+use crate::domain::{Error, World};
+use crate::limit::{Budget, Limiter, address_key};
+
+/// Spends one request of whoever asks.
+pub struct Limits {
+    pub tenants: Arc<Limiter<String>>,
+    pub addresses: Arc<Limiter<IpAddr>>,
+    pub world: World,
+}
+
+pub struct Limited<E> {
+    tenants: Arc<Limiter<String>>,
+    addresses: Arc<Limiter<IpAddr>>,
+    world: World,
+    inner: E,
+}
+
+impl<E: Endpoint> Middleware<E> for Limits {
+    type Output = Limited<E>;
+
+    fn transform(&self, inner: E) -> Limited<E> {
+        Limited { tenants: Arc::clone(&self.tenants), addresses: Arc::clone(&self.addresses), world: self.world, inner }
+    }
+}
+
+impl<E: Endpoint> Endpoint for Limited<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let (budget, passed) = self.spend(&request)?;
+        let mut response = match passed {
+            Ok(()) => self.inner.call(request).await?.into_response(),
+            Err(error) => answer(&error, &RequestId::of(&request), self.world),
+        };
+        budget_headers(&mut response, budget);
+        Ok(response)
+    }
+}
+
+impl<E> Limited<E> {
+    fn spend(&self, request: &Request) -> Result<(Budget, Result<(), Error>)> {
+        let missing = || Error::internal("the limits stand outside of what they need");
+        let extensions = request.extensions();
+        let Recognised(found) = extensions.get().ok_or_else(missing)?;
+        let Peer(address) = extensions.get().ok_or_else(missing)?;
+        let contract: &Arc<Contract> = extensions.get().ok_or_else(missing)?;
+        // Sign-in and the rest that is open to everybody count against the address, whatever token comes along: a
+        // valid one must not buy guesses at other people's passwords.
+        let public = match contract.find(request.method(), request.uri().path()) {
+            Found::Operation(operation, _) => operation.public,
+            Found::OtherMethods(..) | Found::Nothing => false,
+        };
+        Ok(match found.as_ref() {
+            Ok(principal) if !public => {
+                let key = principal.tenant.as_ref().map_or(&principal.account_id, |tenant| &tenant.id);
+                self.tenants.spend(key)
+            }
+            _ => self.addresses.spend(&address_key(*address)),
+        })
+    }
+}
+
+/// draft-ietf-httpapi-ratelimit-headers.
+fn budget_headers(response: &mut Response, budget: Budget) {
+    let Budget { name, quota, window, remaining, reset } = budget;
+    let values = [
+        ("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")),
+        ("ratelimit", format!("\"{name}\";r={remaining};t={reset}")),
+    ];
+    for (header, value) in values {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(header, value);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The layers around every request, one a file.
+
+mod cors;
+mod envelope;
+mod identify;
+mod limits;
+mod observe;
+mod peer;
+mod syntax;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use poem::{Endpoint, EndpointExt};
+
+use crate::api::BodyLimits;
+use crate::api::contract::Contract;
+use crate::auth::Authenticator;
+use crate::config::Network;
+use crate::domain::World;
+use crate::limit::Limiter;
+
+/// What the layers work with.
+pub struct Parts {
+    /// The published document.
+    pub contract: Arc<Contract>,
+    /// Recognises tokens.
+    pub auth: Authenticator,
+    /// Budget of each tenant.
+    pub tenants: Arc<Limiter<String>>,
+    /// Budget of each address that shows no valid token.
+    pub addresses: Arc<Limiter<IpAddr>>,
+    /// Whose forwarded headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Browser origins that may call.
+    pub cors_origins: Vec<String>,
+    /// Of every body.
+    pub body_limits: BodyLimits,
+    /// The clock, and request ids.
+    pub world: World,
+}
+
+/// Wraps the application. The outermost layer stands last.
+pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
+    let Parts { contract, auth, tenants, addresses, trusted_proxies, cors_origins, body_limits, world } = parts;
+    app
+        // What the document promises about paths, queries and body types, the same for everybody. After the limits,
+        // so that guessing paths is not free.
+        .with(syntax::Syntax)
+        // What failed further in becomes the envelope, panics too; from here on every outcome is a response.
+        .with(envelope::Envelope { world })
+        // One budget a tenant, one an address. After identification, because a valid token must not be turned away
+        // for what its neighbours behind the same address did.
+        .with(limits::Limits { tenants, addresses, world })
+        // Whose token it is. Before anything that depends on who asks.
+        .with(identify::Identify { auth })
+        // Browsers' preflights carry no token.
+        .with(cors::Cors { origins: cors_origins })
+        // Once more, for what failed in the layers themselves.
+        .with(envelope::Envelope { world })
+        // Outermost: the request id that all others use, and the one log line.
+        .with(observe::Observe { contract, body_limits, trusted_proxies, world })
+}

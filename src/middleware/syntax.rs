@@ -1,0 +1,51 @@
+//! What the document promises about a request's form, before any operation sees it.
+
+use std::sync::Arc;
+
+use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
+
+use crate::api::caller::Recognised;
+use crate::api::contract::{Contract, Found, refusal};
+use crate::api::{PREFIX, error};
+use crate::domain::Error;
+
+/// Holds paths, methods, queries and body types against the document.
+pub struct Syntax;
+
+pub struct Checked<E>(E);
+
+impl<E: Endpoint> Middleware<E> for Syntax {
+    type Output = Checked<E>;
+
+    fn transform(&self, inner: E) -> Checked<E> {
+        Checked(inner)
+    }
+}
+
+impl<E: Endpoint> Endpoint for Checked<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        if request.uri().path().starts_with(PREFIX) {
+            check(&request)?;
+        }
+        self.0.call(request).await.map(IntoResponse::into_response)
+    }
+}
+
+fn check(request: &Request) -> Result<(), Error> {
+    let missing = || Error::internal("the syntax layer stands outside of what it needs");
+    let contract: &Arc<Contract> = request.extensions().get().ok_or_else(missing)?;
+    let found = contract.find(request.method(), request.uri().path());
+    match &found {
+        Found::Operation(operation, _) => {
+            // Who comes before what: a stranger learns nothing about an operation's form.
+            if !operation.public {
+                let Recognised(who) = request.extensions().get().ok_or_else(missing)?;
+                who.as_ref().as_ref().map_err(Error::again)?;
+            }
+            operation.check(request)
+        }
+        Found::OtherMethods(..) | Found::Nothing => Err(refusal(&found).unwrap_or_else(error::no_route)),
+    }
+}

@@ -1,0 +1,89 @@
+//! Proofs that policy said yes. Only policy can make one; the engine acts on nothing else (STYLE: linkerd's `Permitted`).
+
+use super::spec::ContainerSpec;
+use crate::domain::{ContainerName, EngineId, Principal, Tenant};
+use crate::store::Container;
+
+/// A principal may do what one scope allows, within its tenant.
+#[derive(Debug, Clone)]
+pub struct TenantGrant {
+    pub(super) principal: Principal,
+    pub(super) tenant: Tenant,
+}
+
+impl TenantGrant {
+    /// Where.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+}
+
+/// Someone may act on this one container.
+#[derive(Debug, Clone)]
+pub struct ContainerGrant {
+    pub(super) row: Container,
+    pub(super) engine_id: EngineId,
+}
+
+impl ContainerGrant {
+    /// Whose container it is: whose share of the engine the call uses.
+    pub fn tenant(&self) -> &Tenant {
+        &self.row.tenant
+    }
+
+    /// What Podman calls it. Nothing else may enter a Podman URL.
+    pub fn engine_id(&self) -> &EngineId {
+        &self.engine_id
+    }
+
+    /// What the ledger says of it.
+    pub fn row(&self) -> &Container {
+        &self.row
+    }
+}
+
+/// Someone may create this container, as specified and no other way.
+#[derive(Debug, Clone)]
+pub struct CreateGrant {
+    pub(super) within: TenantGrant,
+    pub(super) name: ContainerName,
+    pub(super) spec: ContainerSpec,
+}
+
+impl CreateGrant {
+    /// Whose it will be.
+    pub fn tenant(&self) -> &Tenant {
+        &self.within.tenant
+    }
+
+    /// Who asks.
+    pub fn principal(&self) -> &Principal {
+        &self.within.principal
+    }
+
+    /// Its name within the tenant.
+    pub fn name(&self) -> &ContainerName {
+        &self.name
+    }
+
+    /// What was admitted.
+    pub fn spec(&self) -> &ContainerSpec {
+        &self.spec
+    }
+
+    /// Who may create a container may act on what came of it.
+    pub fn made(&self, row: &Container, engine_id: EngineId) -> ContainerGrant {
+        ContainerGrant { row: row.clone(), engine_id }
+    }
+}
+
+/// The program itself, cleaning up after a crash or on a schedule. Made in `app` only.
+#[derive(Debug, Clone)]
+pub struct SystemGrant(pub(super) ());
+
+impl SystemGrant {
+    /// A container of the ledger, under the id that Podman gave it.
+    pub fn over(&self, row: &Container, engine_id: EngineId) -> ContainerGrant {
+        ContainerGrant { row: row.clone(), engine_id }
+    }
+}

@@ -1,0 +1,77 @@
+//! Sees what hyper hides: a request head whose framing is ambiguous.
+//!
+//! hyper parses `Content-Length` next to `Transfer-Encoding` as the latter alone and closes afterwards, and takes one of
+//! several equal `Content-Length`s; it removes the traces from the headers that a handler gets. Both are allowed by
+//! RFC 9112 (6.1, 6.3) but are what request smuggling is made of, so this gateway refuses them. To see them it reads the
+//! names at the beginnings of lines in the bytes that pass.
+//!
+//! It reads a head only where it sees the beginning: for a request that was pipelined behind another it gives no
+//! verdict, and hyper's safe reading stands.
+
+const LENGTH: &[u8] = b"content-length:";
+const ENCODING: &[u8] = b"transfer-encoding:";
+/// As much of a line as is needed to tell.
+const NAME: usize = ENCODING.len();
+
+/// The state of reading one HTTP/1 request head, in pieces of any size.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    name: [u8; NAME],
+    filled: usize,
+    begun: bool,
+    ended: bool,
+    lengths: u32,
+    encodings: u32,
+}
+
+impl Head {
+    /// Reads on. Bytes after the empty line that ends the head are not looked at.
+    pub fn read(&mut self, mut bytes: &[u8]) {
+        while !self.ended && !bytes.is_empty() {
+            match bytes.iter().position(|byte| *byte == b'\n') {
+                Some(end) => {
+                    self.fill(&bytes[..end]);
+                    self.end_line();
+                    bytes = &bytes[end + 1..];
+                }
+                None => {
+                    self.fill(bytes);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether anything but the empty lines was read that some clients send between two requests (RFC 9112, 2.2).
+    pub fn begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether a whole head was seen, and where its body ends is said more than once.
+    pub fn is_ambiguous(&self) -> bool {
+        self.ended && (self.lengths > 1 || (self.lengths > 0 && self.encodings > 0))
+    }
+
+    fn fill(&mut self, part: &[u8]) {
+        let free = &mut self.name[self.filled..];
+        let taken = part.len().min(free.len());
+        free[..taken].copy_from_slice(&part[..taken]);
+        self.filled += taken;
+        self.begun |= !matches!(&self.name[..self.filled], b"" | b"\r");
+    }
+
+    fn end_line(&mut self) {
+        let line = &self.name[..self.filled];
+        if matches!(line, b"" | b"\r") {
+            self.ended = self.begun;
+        } else {
+            self.lengths += u32::from(starts_with(line, LENGTH));
+            self.encodings += u32::from(starts_with(line, ENCODING));
+        }
+        self.filled = 0;
+    }
+}
+
+fn starts_with(line: &[u8], name: &[u8]) -> bool {
+    line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+}
