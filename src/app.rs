@@ -59,7 +59,7 @@ pub fn document() -> Result<Value> {
 pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = ()>) -> Result<()> {
     let Opened { store, auth } = open(&config, world).await?;
     let bound = serve::bind(&config.listen).await.map_err(|error| Error::invalid(error.to_string()))?;
-    let engine = Engine::new(&config.engine, &config.containers);
+    let engine = Engine::new(&config.engine, &config.containers, world);
     let installation = store.installation().await?;
     let fail_point = FailPoint::new(config.fail_point.as_deref());
     let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);

@@ -10,7 +10,7 @@ use poem_openapi::{Object, OpenApi};
 
 use super::caller::{Caller, ContainersRead, ContainersWrite};
 use super::json::Strict;
-use super::model::{Command, timestamp_ms};
+use super::model::{Command, answer, timestamp_ms};
 use super::parameter::Flag;
 use super::{Context, Tag};
 use crate::domain::{Error, Kind, Result};
@@ -150,47 +150,51 @@ struct ContainerLogs {
     truncated: Option<bool>,
 }
 
-macro_rules! answer {
-    ($(#[$doc:meta])* $name:ident { $field:ident: $type:ty }) => {
-        $(#[$doc])*
-        #[derive(Object)]
-        struct $name {
-            /// Always true.
-            success: bool,
-            #[doc = "What was asked for."]
-            $field: $type,
-        }
-        impl $name {
-            fn of($field: $type) -> Json<Self> {
-                Json(Self { success: true, $field })
-            }
-        }
-    };
-}
-
 answer! {
     /// The new container.
     ContainerCreatedResponse { container: ContainerSummary }
+    example ContainerSummary { id: "3f4e8a1b2c6d".into(), name: "web".into(), status: "running".into() }
 }
 answer! {
     /// One container.
     ContainerResponse { container: ContainerDetail }
+    example ContainerDetail {
+        id: "3f4e8a1b2c6d".into(),
+        name: "web".into(),
+        status: "exited".into(),
+        image: "docker.io/library/alpine:latest".into(),
+        created: "2025-01-19T15:47:19.123000Z".into(),
+        ports: [("8080".to_owned(), "80".to_owned())].into(),
+        started_at: Some("2025-01-19T15:47:19.214Z".into()),
+        finished_at: Some("2025-01-19T15:52:19.301Z".into()),
+        exit_code: Some(0),
+    }
 }
 answer! {
     /// The tenant's containers.
     ContainerListResponse { containers: Vec<ContainerItem> }
+    example vec![ContainerItem {
+        id: "3f4e8a1b2c6d".into(),
+        name: "web".into(),
+        status: "running".into(),
+        image: "docker.io/library/alpine:latest".into(),
+        created: "2025-01-19T15:47:19.123000Z".into(),
+    }]
 }
 answer! {
     /// The container's new state.
     ContainerStateResponse { container: ContainerState }
+    example ContainerState { name: "web".into(), status: "started".into() }
 }
 answer! {
     /// The container is gone.
     ContainerRemovedResponse { container: ContainerRemoved }
+    example ContainerRemoved { name: "web".into(), removed: true }
 }
 answer! {
     /// The container's log.
     ContainerLogsResponse { container: ContainerLogs }
+    example ContainerLogs { logs: "listening on 80\n".into(), truncated: None }
 }
 
 #[OpenApi(tag = "Tag::Containers")]

@@ -1,7 +1,8 @@
 //! The published document: what the typed operations say, mended where the generator falls short.
 //!
-//! poem-openapi writes OpenAPI 3.0.0 with `; charset=utf-8` in media types, knows no shared responses, and leaves
-//! optional fields of a request without `nullable`, although null and absence mean the same.
+//! poem-openapi writes OpenAPI 3.0.0 with `; charset=utf-8` in media types, knows no shared responses, does not say
+//! that unknown fields are refused, and leaves optional fields of a request without `nullable`, although null and
+//! absence mean the same.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +19,7 @@ const FAILURES: &[(&str, &str, &str, When)] = &[
     ("401", "Unauthenticated", "The token is missing, wrong or expired.", When::Secured),
     ("403", "Forbidden", "Known, but not allowed: scope, image or quota.", When::Secured),
     ("404", "NotFound", "Absent, or another tenant's: the same answer.", When::Named),
-    ("408", "Timeout", "Podman did not answer in time, or the body did not come.", When::Secured),
+    ("408", "Timeout", "Podman did not answer in time, or the body did not come.", When::SecuredOrWithBody),
     ("409", "Conflict", "The object's state forbids it.", When::Changing),
     ("413", "TooLarge", "The body is too large.", When::WithBody),
     ("415", "UnsupportedMediaType", "The body is not of the declared type.", When::WithBody),
@@ -31,6 +32,7 @@ const FAILURES: &[(&str, &str, &str, When)] = &[
 enum When {
     Always,
     Secured,
+    SecuredOrWithBody,
     Named,
     Changing,
     WithBody,
@@ -56,6 +58,10 @@ pub fn mended(generated: &str) -> Result<Value> {
     for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
         if name.ends_with("Request") {
             optional_fields_are_nullable(schema);
+            schema["additionalProperties"] = json!(false);
+        }
+        if let Some(Value::Object(example)) = schema.get_mut("example") {
+            example.retain(|_, value| !value.is_null());
         }
     }
     schemas["ErrorResponse"] = error_schema();
@@ -85,6 +91,7 @@ fn mend(operation: &mut Value) {
         let applies = match when {
             When::Always => true,
             When::Secured => secured,
+            When::SecuredOrWithBody => secured || with_body,
             When::Named => named,
             When::Changing => secured && changing,
             When::WithBody => with_body,

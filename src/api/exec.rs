@@ -8,7 +8,7 @@ use poem_openapi::{Object, OpenApi};
 
 use super::caller::{Caller, Exec as ExecScope};
 use super::json::Strict;
-use super::model::Command;
+use super::model::{Command, answer};
 use super::{Context, Tag};
 use crate::domain::{Details, ExecUser};
 use crate::engine::{Ended, Execution};
@@ -56,13 +56,20 @@ struct ExecutionResult {
     duration_ms: u64,
 }
 
-/// How the command went.
-#[derive(Object)]
-struct ExecResponse {
-    /// Always true: the command was run, whatever its exit code.
-    success: bool,
-    /// How it went.
-    execution: ExecutionResult,
+answer! {
+    /// The command was run, whatever its exit code.
+    ExecResponse { execution: ExecutionResult }
+    example ExecutionResult {
+        exit_code: 0,
+        output: "hello\n".into(),
+        stdout: "hello\n".into(),
+        stderr: String::new(),
+        success: true,
+        truncated: false,
+        timed_out: false,
+        supervised: false,
+        duration_ms: 61,
+    }
 }
 
 #[OpenApi(tag = "Tag::Inside")]
@@ -88,7 +95,7 @@ impl Exec {
         let begun = Instant::now();
         let execution = self.0.lifecycle.exec(&grant, &command, user).await?;
         let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Json(ExecResponse { success: true, execution: ExecutionResult::new(execution, duration_ms) }))
+        Ok(ExecResponse::of(ExecutionResult::new(execution, duration_ms)))
     }
 }
 

@@ -8,6 +8,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 
 use super::caller::{Caller, Files as FilesScope};
 use super::json::Strict;
+use super::model::answer;
 use super::{Context, Tag};
 use crate::domain::{ContainerPath, Details};
 use crate::engine::FileWrite;
@@ -52,13 +53,10 @@ struct FileWritten {
     size: u64,
 }
 
-/// The file was written.
-#[derive(Object)]
-struct AddFileResponse {
-    /// Always true.
-    success: bool,
-    /// The file.
-    file: FileWritten,
+answer! {
+    /// The file was written.
+    AddFileResponse { file: FileWritten }
+    example FileWritten { dest_path: "/tmp/hello.txt".into(), size: 6 }
 }
 
 /// Permission bits of a new file.
@@ -91,7 +89,6 @@ impl Files {
         let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
         let file = FileWrite { path, content, mode: MODE };
         self.0.engine.write_file(&grant, &file, self.0.engine.deadline()).await?;
-        let file = FileWritten { dest_path: file.path.as_str().into(), size };
-        Ok(Json(AddFileResponse { success: true, file }))
+        Ok(AddFileResponse::of(FileWritten { dest_path: file.path.as_str().into(), size }))
     }
 }

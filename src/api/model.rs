@@ -75,6 +75,34 @@ impl From<&str> for Command {
     }
 }
 
+/// A successful answer: `success` and one named thing, with an example for the document.
+macro_rules! answer {
+    ($(#[$doc:meta])* $name:ident { $field:ident: $type:ty } example $example:expr) => {
+        $(#[$doc])*
+        #[derive(poem_openapi::Object)]
+        #[oai(example)]
+        struct $name {
+            /// Always true.
+            success: bool,
+            /// What was asked for.
+            $field: $type,
+        }
+
+        impl $name {
+            fn of($field: $type) -> poem_openapi::payload::Json<Self> {
+                poem_openapi::payload::Json(Self { success: true, $field })
+            }
+        }
+
+        impl poem_openapi::types::Example for $name {
+            fn example() -> Self {
+                Self { success: true, $field: $example }
+            }
+        }
+    };
+}
+pub(super) use answer;
+
 /// RFC 3339, UTC, microseconds.
 pub fn timestamp(time: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");

@@ -1,6 +1,7 @@
 //! How the gateway is doing.
 
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::caller::{Caller, Status as StatusScope};
@@ -11,6 +12,7 @@ pub struct Status(pub Context);
 
 /// Whether work can be done. No more than this is told without a token.
 #[derive(Object)]
+#[oai(example)]
 struct HealthResponse {
     /// `healthy` or `unhealthy`.
     status: String,
@@ -18,6 +20,12 @@ struct HealthResponse {
     podman: String,
     /// RFC 3339, UTC.
     timestamp: String,
+}
+
+impl Example for HealthResponse {
+    fn example() -> Self {
+        Self { status: "healthy".into(), podman: "connected".into(), timestamp: "2025-01-19T15:47:19.123456Z".into() }
+    }
 }
 
 #[derive(ApiResponse)]
@@ -32,6 +40,7 @@ enum HealthAnswer {
 
 /// How busy the gateway is.
 #[derive(Object)]
+#[oai(example)]
 struct MetricsResponse {
     /// Seconds since the gateway started.
     uptime_seconds: u64,
@@ -43,6 +52,18 @@ struct MetricsResponse {
     max_workers: u64,
     /// RFC 3339, UTC.
     timestamp: String,
+}
+
+impl Example for MetricsResponse {
+    fn example() -> Self {
+        Self {
+            uptime_seconds: 3661,
+            uptime_human: human(3661),
+            active_threads: 1,
+            max_workers: 10,
+            timestamp: "2025-01-19T15:47:19.123456Z".into(),
+        }
+    }
 }
 
 #[OpenApi(tag = "Tag::Status")]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use poem::{Request, RequestBody};
 use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{MetaSchemaRef, Registry};
-use poem_openapi::types::Type;
+use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiRequest, ApiResponse, Object, OpenApi};
 
 use super::json::{self, Strict};
@@ -25,7 +25,7 @@ struct TokenRequest {
     password: String,
 }
 
-impl poem_openapi::types::Example for TokenRequest {
+impl Example for TokenRequest {
     fn example() -> Self {
         Self { username: "acme/alice".into(), password: "correct horse battery staple".into() }
     }
@@ -85,6 +85,7 @@ enum TokenBody {
 
 /// A token.
 #[derive(Object)]
+#[oai(example)]
 struct TokenResponse {
     /// Always true.
     success: bool,
@@ -96,13 +97,31 @@ struct TokenResponse {
     expires_in: u64,
 }
 
+impl Example for TokenResponse {
+    fn example() -> Self {
+        Self {
+            success: true,
+            access_token: "eyJ0eXAiOiJKV1QiLCJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".into(),
+            token_type: "Bearer".into(),
+            expires_in: 900,
+        }
+    }
+}
+
 /// What went wrong, in OAuth2's words (RFC 6749, 5.2).
 #[derive(Object)]
+#[oai(example)]
 struct OAuthError {
     /// `invalid_request`, `invalid_grant`, `unsupported_grant_type` or `temporarily_unavailable`.
     error: String,
     /// For a person.
     error_description: String,
+}
+
+impl Example for OAuthError {
+    fn example() -> Self {
+        Self { error: "invalid_grant".into(), error_description: "wrong user name or password".into() }
+    }
 }
 
 #[derive(ApiResponse)]

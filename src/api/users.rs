@@ -6,6 +6,7 @@ use poem_openapi::{Object, OpenApi};
 
 use super::caller::{Caller, Exec};
 use super::json::Strict;
+use super::model::answer;
 use super::{Context, Tag};
 use crate::domain::{Details, Password, Shell, Username};
 use crate::lifecycle::NewUser;
@@ -41,13 +42,10 @@ struct UserCreated {
     created: bool,
 }
 
-/// The user was added.
-#[derive(Object)]
-struct AddUserResponse {
-    /// Always true.
-    success: bool,
-    /// The new user.
-    user: UserCreated,
+answer! {
+    /// The user was added.
+    AddUserResponse { user: UserCreated }
+    example UserCreated { username: "student".into(), created: true }
 }
 
 #[OpenApi(tag = "Tag::Inside")]
@@ -75,7 +73,6 @@ impl Users {
         let user = NewUser { username, password, shell: shell.unwrap_or_else(Shell::posix) };
         let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
         self.0.lifecycle.add_user(&grant, &user).await?;
-        let user = UserCreated { username: user.username.as_str().into(), created: true };
-        Ok(Json(AddUserResponse { success: true, user }))
+        Ok(AddUserResponse::of(UserCreated { username: user.username.as_str().into(), created: true }))
     }
 }

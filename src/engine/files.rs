@@ -41,13 +41,45 @@ impl Engine {
     /// absolute links (podman#29805), and a missing parent would be made.
     pub async fn write_file(&self, grant: &ContainerGrant, file: &FileWrite, deadline: Deadline) -> Result<()> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
-        let parent = self.directory(grant, file.path.parent(), deadline).await?;
         let mut header = tar::Header::new_gnu();
         header.set_size(file.content.len() as u64);
         header.set_mode(file.mode);
-        header.set_mtime(0);
-        let mut archive = tar::Builder::new(Vec::with_capacity(file.content.len() + 2048));
-        archive.append_data(&mut header, file.path.name(), file.content.as_slice()).map_err(Error::internal)?;
+        self.put(grant, &file.path, header, &file.content, deadline).await
+    }
+
+    /// Makes one directory for a user of that id; fine if it exists.
+    pub async fn make_directory(
+        &self,
+        grant: &ContainerGrant,
+        path: &ContainerPath,
+        owner: u32,
+        deadline: Deadline,
+    ) -> Result<()> {
+        if self.directory(grant, path.as_str(), deadline).await.is_ok() {
+            return Ok(());
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o755);
+        header.set_size(0);
+        header.set_uid(owner.into());
+        header.set_gid(owner.into());
+        self.put(grant, path, header, &[], deadline).await
+    }
+
+    /// Puts one entry into a directory that exists. `header` lacks only the name.
+    async fn put(
+        &self,
+        grant: &ContainerGrant,
+        at: &ContainerPath,
+        mut header: tar::Header,
+        content: &[u8],
+        deadline: Deadline,
+    ) -> Result<()> {
+        let parent = self.directory(grant, at.parent(), deadline).await?;
+        let mut archive = tar::Builder::new(Vec::with_capacity(content.len() + 2048));
+        header.set_mtime(u64::try_from((self.world.now)().unix_timestamp()).unwrap_or_default());
+        archive.append_data(&mut header, at.name(), content).map_err(Error::internal)?;
         let archive = archive.into_inner().map_err(Error::internal)?;
         let path = format!("{}&noOverwriteDirNonDir=true", archive_url(grant, &parent));
         let put = async {

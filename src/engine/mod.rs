@@ -31,7 +31,7 @@ use std::time::Duration;
 use podman_api::Podman;
 
 use crate::config;
-use crate::domain::{Result, Tenant};
+use crate::domain::{Result, Tenant, World};
 
 pub use containers::{Labelled, Status};
 pub use deadline::Deadline;
@@ -58,11 +58,12 @@ pub struct Engine {
     request_timeout: Duration,
     output_bytes: usize,
     logs_bytes: usize,
+    world: World,
 }
 
 impl Engine {
     /// A client of the socket that the configuration names. Nothing is sent yet.
-    pub fn new(engine: &config::Engine, containers: &config::Containers) -> Self {
+    pub fn new(engine: &config::Engine, containers: &config::Containers, world: World) -> Self {
         let socket: &Path = &engine.socket;
         Self {
             podman: Podman::unix(socket),
@@ -72,6 +73,7 @@ impl Engine {
             request_timeout: engine.request_timeout,
             output_bytes: containers.exec_output_bytes,
             logs_bytes: containers.logs_bytes,
+            world,
         }
     }
 

@@ -72,7 +72,7 @@ impl Lifecycle {
         accounts: &[u8],
         deadline: Deadline,
     ) -> Result<()> {
-        // No directory is made for a file: an image without /etc gets no users.
+        self.engine.make_directory(grant, &ContainerPath::parse("/etc").map_err(Error::internal)?, 0, deadline).await?;
         let groups = self.engine.read_file(grant, "/etc/group", deadline).await?.unwrap_or_default();
         let shadow = self.engine.read_file(grant, "/etc/shadow", deadline).await?;
         let id = free_id(accounts, &groups);
@@ -82,6 +82,11 @@ impl Lifecycle {
         if shadow.is_some() || user.password.is_some() {
             let shadow = replace_account(&shadow.unwrap_or_default(), &user.username, &shadow_line(user)?);
             self.write(grant, "/etc/shadow", shadow, 0o640, deadline).await?;
+        }
+        for directory in ["/home".to_owned(), format!("/home/{name}")] {
+            let owner = if directory == "/home" { 0 } else { id };
+            let path = ContainerPath::parse(&directory).map_err(Error::internal)?;
+            self.engine.make_directory(grant, &path, owner, deadline).await?;
         }
         // Last, because this line is what makes the user exist.
         let account = format!("{name}:x:{id}:{id}::/home/{name}:{shell}");
@@ -165,8 +170,10 @@ fn free_id(accounts: &[u8], groups: &[u8]) -> u32 {
 fn shadow_line(user: &NewUser) -> Result<String> {
     let hash = match &user.password {
         Some(password) => {
-            let hash = ShaCrypt::default().hash_password(password.reveal().as_bytes()).map_err(Error::internal)?;
-            hash.as_str().to_owned()
+            // 12 bytes make the 16 characters at which crypt(3) cuts the salt: with more, it would not know its own hash.
+            let salt: [u8; 12] = rand::random();
+            let hash = ShaCrypt::default().hash_password_with_salt(password.reveal().as_bytes(), &salt);
+            hash.map_err(Error::internal)?.as_str().to_owned()
         }
         None => "!".to_owned(),
     };
@@ -208,7 +215,9 @@ mod tests {
     fn a_password_becomes_a_hash() {
         let user = NewUser { username: name("bob"), password: Password::parse("pw").ok(), shell: Shell::posix() };
         let line = shadow_line(&user).unwrap();
-        assert!(line.starts_with("bob:$6$") && !line.contains("pw:"), "{line}");
+        let parts: Vec<&str> = line.split('$').collect();
+        assert_eq!((parts[0], parts[1]), ("bob:", "6"), "{line}");
+        assert_eq!(parts[parts.len() - 2].len(), 16, "the salt of {line}");
         let locked = shadow_line(&NewUser { password: None, ..user }).unwrap();
         assert_eq!(locked, "bob:!::0:99999:7:::");
     }
