@@ -1,0 +1,283 @@
+//! Gateways as an operator runs them: the built program, a configuration file, the command line.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{ALPINE, BUSYBOX, Client, DEBIAN, Podman, STATIC, eventually};
+
+/// Of every account that the tests make.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// One installation: a data directory, a configuration, and tenants of its own in the shared Podman. Gateways of it
+/// may come and go. When it is dropped, nothing is left.
+pub struct Site {
+    pub dir: PathBuf,
+    variables: BTreeMap<String, String>,
+    listeners: usize,
+    tenants: RefCell<Vec<String>>,
+}
+
+/// A tenant, by its name.
+pub struct Tenant {
+    pub slug: String,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    child: Child,
+    /// In the order of the configuration.
+    pub addresses: Vec<SocketAddr>,
+    log: Arc<Mutex<String>>,
+}
+
+/// How a command of the program went.
+pub struct Done {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The usual beginning: one gateway, one tenant with every image, its operator.
+pub struct Story {
+    pub gateway: Gateway,
+    pub client: Client,
+    pub tenant: Tenant,
+    pub podman: Podman,
+    pub site: Site,
+}
+
+impl Story {
+    pub async fn begin() -> Self {
+        Self::at(Site::new()).await
+    }
+
+    pub async fn at(site: Site) -> Self {
+        let tenant = site.tenant();
+        let gateway = site.start().await;
+        let client = gateway.client(&site.token(&tenant.login("operator")));
+        Self { gateway, client, tenant, podman: Podman::of_the_tests(), site }
+    }
+
+    /// A second tenant, and its operator.
+    pub fn another(&self) -> (Tenant, Client) {
+        let tenant = self.site.tenant();
+        let client = self.gateway.client(&self.site.token(&tenant.login("operator")));
+        (tenant, client)
+    }
+}
+
+impl Tenant {
+    /// What its account of that name signs in with.
+    pub fn login(&self, name: &str) -> String {
+        format!("{}/{name}", self.slug)
+    }
+}
+
+/// A name that no other test has.
+pub fn unique() -> String {
+    format!("t{:012x}", rand::random::<u64>() & 0xffff_ffff_ffff)
+}
+
+impl Site {
+    /// The defaults, but for cheap password hashing and rates that no test meets by accident.
+    pub fn new() -> Self {
+        let podman = Podman::of_the_tests();
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique());
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let config = format!(
+            "data_dir = {:?}\nlisten = [{{ address = \"127.0.0.1:0\" }}]\n\
+             [engine]\nurl = \"unix://{}\"\n\
+             [auth]\nhash_memory_kib = 64\nhash_passes = 1\n\
+             [limits]\nrequests_per_second = 10000\nburst = 10000\naddress_requests_per_second = 10000\naddress_burst = 10000\n",
+            dir.join("data"),
+            podman.socket.display(),
+        );
+        std::fs::write(dir.join("podgate.toml"), config).expect("a configuration");
+        Self { dir, variables: BTreeMap::new(), listeners: 1, tenants: RefCell::default() }
+    }
+
+    /// Changes a key of the configuration, dotted, by its environment variable.
+    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
+        self.put(key, value);
+        self
+    }
+
+    pub fn put(&mut self, key: &str, value: impl ToString) {
+        let variable = format!("PODGATE_{}", key.replace('.', "__").to_uppercase());
+        self.variables.insert(variable, value.to_string());
+    }
+
+    /// Takes the variable back.
+    pub fn unset(&mut self, key: &str) {
+        self.variables.remove(&format!("PODGATE_{}", key.replace('.', "__").to_uppercase()));
+    }
+
+    /// Any variable of the environment, which is otherwise empty.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Several listeners, as TOML.
+    pub fn listen(mut self, listeners: usize, value: &str) -> Self {
+        self.listeners = listeners;
+        self.set("listen", value)
+    }
+
+    pub fn data(&self, file: &str) -> PathBuf {
+        self.dir.join("data").join(file)
+    }
+
+    /// A tenant that may use all images of the tests, with an operator.
+    pub fn tenant(&self) -> Tenant {
+        self.tenant_with(&[
+            &format!("--image={ALPINE}"),
+            &format!("--image={DEBIAN}"),
+            &format!("--image={BUSYBOX}"),
+            &format!("--image={STATIC}"),
+            &format!("--alias=busybox={BUSYBOX}"),
+            &format!("--alias=static={STATIC}"),
+        ])
+    }
+
+    pub fn tenant_with(&self, arguments: &[&str]) -> Tenant {
+        let tenant = Tenant { slug: unique() };
+        self.tenants.borrow_mut().push(tenant.slug.clone());
+        self.run(&[&["tenant", "create", &tenant.slug], arguments].concat(), "").succeeded();
+        self.account(&tenant.login("operator"), "operator");
+        tenant
+    }
+
+    pub fn account(&self, login: &str, role: &str) {
+        let arguments = ["account", "create", login, "--role", role, "--password-stdin"];
+        self.run(&arguments, &format!("{PASSWORD}\n")).succeeded();
+    }
+
+    pub fn token(&self, login: &str) -> String {
+        self.run(&["token", login], "").succeeded().trim_end().to_owned()
+    }
+
+    /// Runs a command of the program to its end.
+    pub fn run(&self, arguments: &[&str], stdin: &str) -> Done {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // A command that does not read has not failed.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Done { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program();
+        command.args(arguments).envs(&self.variables).stderr(Stdio::piped());
+        // Of all commands, only this one reads no configuration.
+        if !matches!(arguments[0], "openapi" | "dev-certificate") {
+            command.arg("--config").arg(self.dir.join("podgate.toml"));
+        }
+        command
+    }
+
+    /// Starts a gateway and waits until it listens.
+    pub async fn start(&self) -> Gateway {
+        let mut child = self.command(&["serve"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (lines, written) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                written.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let mut gateway = Gateway { child, addresses: Vec::new(), log };
+        for _ in 0..500 {
+            let addresses = listening(&gateway.log());
+            if addresses.len() == self.listeners {
+                gateway.addresses = addresses;
+                return gateway;
+            }
+            assert_eq!(gateway.child.try_wait().unwrap(), None, "the gateway ended:\n{}", gateway.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the gateway does not listen:\n{}", gateway.log());
+    }
+}
+
+/// The built program in an empty environment.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podgate"));
+    command.env_clear().current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+fn listening(log: &str) -> Vec<SocketAddr> {
+    let after = |line: &str| line.split_once("listening on http").map(|(_, rest)| rest.to_owned());
+    let addresses = log.lines().filter_map(after);
+    addresses.map(|rest| rest.trim_start_matches("s").trim_start_matches("://").trim().parse().unwrap()).collect()
+}
+
+impl Done {
+    #[track_caller]
+    pub fn succeeded(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
+        self.stdout
+    }
+}
+
+impl Gateway {
+    pub fn client(&self, token: &str) -> Client {
+        Client { address: self.addresses[0], token: Some(token.to_owned()) }
+    }
+
+    /// Everything written so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = RefCell::new(&mut self.child);
+        eventually("the gateway's end", || async { child.borrow_mut().try_wait().unwrap() }).await
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("---- the gateway's log\n{}", self.log.lock().map(|log| log.clone()).unwrap_or_default());
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let tenants = self.tenants.take();
+        // A runtime cannot wait within another; its own thread can.
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                for slug in tenants {
+                    Podman::of_the_tests().clean(&slug).await;
+                }
+            });
+        });
+        let _ = cleaning.join();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
