@@ -8,8 +8,9 @@ use tokio_rustls::TlsAcceptor;
 use super::tls::{self, Certificate};
 use crate::config::Listen;
 
-/// Why an address can't be served. Each names the address or the file, and the cause.
+/// Why an address can't be served. Each names the address or the file, and the cause; the texts are for the operator.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the texts say it
 pub enum ServeError {
     #[error("cannot listen on {address}: {cause}")]
     Bind { address: SocketAddr, cause: io::Error },

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -21,7 +21,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     Phase,
@@ -88,15 +88,15 @@ impl<E: Endpoint + 'static> Shared<E> {
         let Some(tls) = tls else {
             return self.http(socket, origin(Scheme::HTTP), slot, phase).await;
         };
-        let handshake = timeout(self.limits.handshake, tls.accept(socket));
+        // In boxes, so that a connection does not keep room for what only others need: TLS state takes kilobytes.
+        let handshake = Box::pin(handshake(tls, socket, peer, self.limits.handshake));
         let stopping = reached(phase.clone(), Phase::Draining);
-        tokio::select! {
-            shaken = handshake => match shaken {
-                Ok(Ok(socket)) => self.http(socket, origin(Scheme::HTTPS), slot, phase).await,
-                Ok(Err(error)) => tracing::debug!(peer.address = %peer, %error, "TLS handshake failed"),
-                Err(_) => tracing::debug!(peer.address = %peer, "TLS handshake not done in time"),
-            },
-            () = stopping => {}
+        let socket = tokio::select! {
+            socket = handshake => socket,
+            () = stopping => None,
+        };
+        if let Some(socket) = socket {
+            self.http(socket, origin(Scheme::HTTPS), slot, phase).await;
         }
     }
 
@@ -112,14 +112,29 @@ impl<E: Endpoint + 'static> Shared<E> {
             let max_headers = self.limits.max_headers;
             move |request| exchange::answer(request, Arc::clone(&endpoint), &origin, &activity, max_headers)
         });
-        let connection = self.builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
-        match drive(connection, &activity, phase).await {
+        // In a box for the same reason: the task would keep room for every place that it is moved through.
+        let mut connection = Box::pin(self.builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
+        match drive(connection.as_mut(), &activity, phase).await {
             End::Closed => {}
             End::Late(why) => tracing::debug!(peer.address = %peer, why, "dropped a connection"),
             End::Cut => tracing::debug!(peer.address = %peer, "cut a connection"),
             End::Failed(error) => tracing::debug!(peer.address = %peer, %error, "connection failed"),
         }
     }
+}
+
+async fn handshake(
+    tls: TlsAcceptor,
+    socket: TcpStream,
+    peer: SocketAddr,
+    deadline: Duration,
+) -> Option<Box<TlsStream<TcpStream>>> {
+    match timeout(deadline, tls.accept(socket)).await {
+        Ok(Ok(socket)) => return Some(Box::new(socket)),
+        Ok(Err(error)) => tracing::debug!(peer.address = %peer, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(peer.address = %peer, "TLS handshake not done in time"),
+    }
+    None
 }
 
 enum End<Error> {
@@ -135,13 +150,12 @@ enum Event<Error> {
     Expired(Expiry),
 }
 
-/// Polls a connection and holds it to its deadlines. The connection is dropped, hence closed, when this returns.
+/// Polls a connection and holds it to its deadlines. It is to be dropped, hence closed, when this returns.
 async fn drive<C: GracefulConnection>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     activity: &Activity,
     phase: watch::Receiver<Phase>,
 ) -> End<C::Error> {
-    let mut connection = pin!(connection);
     let mut draining = pin!(reached(phase.clone(), Phase::Draining));
     let mut cut = pin!(reached(phase, Phase::Cut));
     let mut drained = false;

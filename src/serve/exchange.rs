@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use http_body_util::combinators::BoxBody;
 use hyper::{
     HeaderMap, Request, Response, StatusCode, Version,
     body::{Body, Frame, Incoming, SizeHint},
@@ -19,7 +20,10 @@ use poem::{
     web::{LocalAddr, RemoteAddr},
 };
 
-use super::activity::{Activity, Running};
+use super::{
+    activity::{Activity, Running},
+    upload::Upload,
+};
 
 /// Where a connection's requests come from.
 #[derive(Clone)]
@@ -47,9 +51,15 @@ pub(super) fn answer<E: Endpoint + 'static>(
     let local = LocalAddr(Addr::SocketAddr(origin.local));
     let peer = RemoteAddr(Addr::SocketAddr(origin.peer));
     let scheme = origin.scheme.clone();
+    let (head, body) = request.into_parts();
+    let body = Upload::new(body, http2);
     async move {
         let response = match refusal {
-            None => endpoint.get_response((request, local, peer, scheme).into()).await,
+            None => {
+                let head = poem::RequestParts::from((head, local, peer, scheme));
+                let body = poem::Body::from(BoxBody::new(body));
+                endpoint.get_response(poem::Request::from_parts(head, body)).await
+            }
             Some(refusal) => refusal.response(),
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -75,3 +75,51 @@ impl Head {
 fn starts_with(line: &[u8], name: &[u8]) -> bool {
     line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pieces: &[&str]) -> Head {
+        let mut head = Head::default();
+        for piece in pieces {
+            head.read(piece.as_bytes());
+        }
+        head
+    }
+
+    fn ambiguous(lines: &str) -> bool {
+        let text = format!("\r\nPOST / HTTP/1.1\r\n{lines}\r\n");
+        let whole = read(&[&text]);
+        let split: Vec<_> = text.split_inclusive(|_| true).collect();
+        assert!(whole.ended && whole.is_ambiguous() == read(&split).is_ambiguous(), "{text:?}");
+        whole.is_ambiguous()
+    }
+
+    #[test]
+    fn says_when_the_end_of_the_body_is_given_twice() {
+        assert!(ambiguous("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"));
+        assert!(ambiguous("transfer-encoding:chunked\nA: b\nCONTENT-LENGTH: 5\r\n"));
+        assert!(ambiguous("Content-Length: 5\r\nContent-Length: 5\r\n"));
+    }
+
+    #[test]
+    fn says_nothing_of_other_heads() {
+        assert!(!ambiguous("Host: x\r\n"));
+        assert!(!ambiguous("Content-Length: 5\r\nX-Content-Length: 5\r\nContent-Length-Not: 1\r\n"));
+        assert!(!ambiguous("Transfer-Encoding: chunked\r\nX: Content-Length: 5\r\n"));
+    }
+
+    #[test]
+    fn ends_with_the_head() {
+        let head = read(&["POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\n", "\r\nContent-Length: 5\r\n"]);
+        assert!(!head.is_ambiguous());
+        assert!(!read(&["GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n"]).is_ambiguous());
+    }
+
+    #[test]
+    fn has_not_begun_with_empty_lines() {
+        assert!(!read(&["\r", "\n\r\n\n"]).begun());
+        assert!(read(&["\r\nG"]).begun());
+    }
+}

@@ -15,6 +15,7 @@
 //! | `head` | sees what hyper hides: a request head whose framing is ambiguous |
 //! | `socket` | feeds `activity` and `head` from the bytes that pass |
 //! | `exchange` | one request and its response |
+//! | `upload` | a request body, read on for a moment when nobody wants the rest |
 //!
 //! What it leaves to others: limits and deadlines of bodies, authentication, rate limits, panics of the endpoint.
 //! A handler's future is dropped when its client hangs up (hyper's rule, HTTP/1 and 2 alike): whatever must be
@@ -31,6 +32,7 @@ mod renewal;
 mod slots;
 mod socket;
 mod tls;
+mod upload;
 
 #[cfg(test)]
 mod tests;

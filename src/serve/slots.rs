@@ -113,3 +113,38 @@ impl Drop for Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> Option<Network> {
+        address.parse::<IpAddr>().ok().map(Network::from)
+    }
+
+    #[test]
+    fn an_ipv6_network_is_a_64_and_an_ipv4_one_an_address() {
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.1"));
+    }
+
+    #[test]
+    fn slots_are_given_back() {
+        let slots = Slots::new(3, 2);
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let take = |peer| slots.try_open().and_then(|opening| slots.take(opening, peer));
+        let first = take(peer);
+        let second = take(peer);
+        assert!(first.is_some() && second.is_some());
+        assert!(take(peer).is_none(), "its share is 2");
+        assert_eq!(slots.taken(), 2, "the refused one holds nothing");
+        let other = take(IpAddr::from([192, 0, 2, 2]));
+        assert!(other.is_some() && slots.try_open().is_none(), "3 in all");
+        drop((first, other));
+        assert!(take(peer).is_some());
+        drop(second);
+        assert!(slots.taken() == 0 && slots.by_network().is_empty(), "nothing is remembered of who left");
+    }
+}
