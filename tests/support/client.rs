@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::eventually;
+
 pub type Body = BoxBody<Bytes, Infallible>;
 
 /// A body of known length.
@@ -116,6 +118,23 @@ impl Client {
         let done = self.post(&format!("/containers/{name}/exec"), json!({"command": command})).await.ok();
         assert_eq!(done["execution"]["exit_code"], 0, "{command}: {done}");
         done["execution"]["output"].as_str().unwrap().to_owned()
+    }
+
+    /// Podman's word for how a container is.
+    pub async fn status(&self, name: &str) -> String {
+        self.get(&format!("/containers/{name}")).await.ok()["container"]["status"].as_str().unwrap().to_owned()
+    }
+
+    /// A container's log.
+    pub async fn logs(&self, name: &str, query: &str) -> String {
+        let answer = self.get(&format!("/containers/{name}/logs{query}")).await.ok();
+        answer["container"]["logs"].as_str().unwrap().to_owned()
+    }
+
+    /// The log of a container that ends by itself, once it has.
+    pub async fn said(&self, name: &str) -> String {
+        eventually("its end", || async { (self.status(name).await == "exited").then_some(()) }).await;
+        self.logs(name, "").await
     }
 
     /// What the API says of every container: name and status.

@@ -215,9 +215,8 @@ pub fn program() -> Command {
 }
 
 fn listening(log: &str) -> Vec<SocketAddr> {
-    let after = |line: &str| line.split_once("listening on http").map(|(_, rest)| rest.to_owned());
-    let addresses = log.lines().filter_map(after);
-    addresses.map(|rest| rest.trim_start_matches("s").trim_start_matches("://").trim().parse().unwrap()).collect()
+    let urls = log.lines().filter_map(|line| line.split_once("listening on ")?.1.split(['"', ' ']).next());
+    urls.map(|url| url.split_once("://").unwrap().1.parse().unwrap()).collect()
 }
 
 impl Done {
@@ -236,10 +235,6 @@ impl Gateway {
     /// Everything written so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Asks it to end.

@@ -1,0 +1,168 @@
+//! The configuration: checked whole, told whole.
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::support::{Site, Story};
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    // The port is taken: whoever tried to bind it would say so.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut site = Site::new()
+        .set("listen", format!("[{{address=\"{}\"}}, {{address=\"nonsense\"}}]", taken.local_addr().unwrap()))
+        .set("engine.url", "tcp://127.0.0.1:1")
+        .set("engine.max_workers", 0)
+        .set("auth.leeway_seconds", 31)
+        .set("auth.issuer", "\"\"")
+        .set("limits.trusted_proxies", "[\"everybody\"]")
+        .set("http.max_body_bytes", "\"much\"")
+        .set("http.cors_origins", "[\"*\"]")
+        .set("log.format", "xml")
+        .set("nonsense.key", 1);
+    let file = site.dir.join("podgate.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}burts = 3\n[containers]\nmax_ports = 17\n")).unwrap();
+    for command in ["serve", "check-config", "migrate"] {
+        let refused = site.run(&[command], "");
+        assert_eq!(refused.code, 64, "{command}: {}", refused.stderr);
+        for key in [
+            "listen[1].address",
+            "engine.url",
+            "engine.max_workers",
+            "auth.leeway_seconds",
+            "auth.issuer",
+            "limits.trusted_proxies[0]",
+            "http.max_body_bytes",
+            "http.cors_origins[0]",
+            "log.format",
+            "nonsense",
+            "limits.burts",
+            "containers.max_ports",
+        ] {
+            let named = refused.stderr.lines().filter(|line| line.trim_start().starts_with(&format!("{key}:"))).count();
+            assert_eq!(named, 1, "{command} names {key} once: {}", refused.stderr);
+        }
+        assert!(refused.stderr.contains("12 mistake"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("in use") && !refused.stderr.contains("listening"), "{}", refused.stderr);
+    }
+    assert!(!site.data("").exists(), "nothing was made");
+    site.put("listen", "[]");
+    assert!(site.run(&["check-config"], "").stderr.contains("listen: at least one"));
+}
+
+#[test]
+fn a_variable_that_means_nothing_is_told() {
+    let refused = Site::new().variable("PODGATE_ENGINE__MAX_WORKER", "5").run(&["check-config"], "");
+    assert_eq!(refused.code, 64);
+    assert!(refused.stderr.contains("engine.max_worker: "), "{}", refused.stderr);
+    let refused = Site::new().variable("PODGATE_WORKERS", "5").run(&["check-config"], "");
+    assert_eq!(refused.code, 64);
+    assert!(refused.stderr.contains("workers: "), "{}", refused.stderr);
+}
+
+#[test]
+fn a_file_must_be_there_and_be_toml() {
+    let site = Site::new();
+    std::fs::write(site.dir.join("podgate.toml"), "[engine\n").unwrap();
+    assert_eq!(site.run(&["check-config"], "").code, 64);
+    std::fs::remove_file(site.dir.join("podgate.toml")).unwrap();
+    let missing = site.run(&["check-config"], "");
+    assert_eq!(missing.code, 64);
+    assert!(missing.stderr.contains("podgate.toml"), "{}", missing.stderr);
+}
+
+/// Defaults, then the file, then the seed's variables, then ours.
+#[tokio::test]
+async fn the_environment_comes_last() {
+    let workers = async |site: Site| {
+        let story = Story::at(site).await;
+        story.client.get("/metrics").await.json()["max_workers"].as_u64().unwrap()
+    };
+    let with_file = |line: &str| {
+        let site = Site::new();
+        let file = site.dir.join("podgate.toml");
+        let text = std::fs::read_to_string(&file).unwrap().replace("[engine]\n", &format!("[engine]\n{line}\n"));
+        std::fs::write(file, text).unwrap();
+        site
+    };
+    assert_eq!(workers(Site::new()).await, 10);
+    assert_eq!(workers(with_file("max_workers = 11")).await, 11);
+    assert_eq!(workers(with_file("max_workers = 11").variable("MAX_WORKERS", "12")).await, 12);
+    let both = with_file("max_workers = 11").variable("MAX_WORKERS", "12").set("engine.max_workers", 13);
+    assert_eq!(workers(both).await, 13);
+}
+
+#[tokio::test]
+async fn the_seeds_variables_still_mean_something() {
+    for (variable, key) in
+        [("MAX_WORKERS", "engine.max_workers"), ("REQUEST_TIMEOUT", "engine.request_timeout_seconds")]
+    {
+        for bad in ["many", "0", "-1"] {
+            let refused = Site::new().variable(variable, bad).run(&["check-config"], "");
+            assert_eq!(refused.code, 64, "{variable}={bad}");
+            assert!(refused.stderr.contains(key), "{}", refused.stderr);
+        }
+    }
+    for (debug, expected) in [("true", true), ("True", true), ("1", true), ("false", false), ("", false)] {
+        let story = Story::at(Site::new().variable("DEBUG", debug)).await;
+        // A refused token has its reason in the debug log.
+        story.client.with_token("junk").get("/containers").await.refused(401, "AuthenticationError");
+        assert_eq!(story.gateway.log().contains("DEBUG"), expected, "DEBUG={debug}: {}", story.gateway.log());
+    }
+}
+
+#[test]
+fn the_documented_defaults_are_the_defaults() {
+    let site = Site::new();
+    let printed = site.run(&["check-config", "--defaults"], "").succeeded();
+    let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/podgate.toml")).unwrap();
+    assert_eq!(printed, documented);
+    // They are valid as they stand, also as a file.
+    std::fs::write(site.dir.join("podgate.toml"), documented).unwrap();
+    site.run(&["check-config"], "").succeeded();
+}
+
+#[tokio::test]
+async fn a_log_can_be_json() {
+    let story = Story::at(Site::new().set("log.format", "json")).await;
+    story.client.get("/containers/some-name/logs?tail=7").await.refused(404, "PodmanAPIError");
+    let log = story.gateway.log();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let request = lines.iter().find(|line| line["message"] == "request").unwrap_or_else(|| panic!("{log}"));
+    assert_eq!((&request["http.method"], &request["http.status"]), (&json!("GET"), &json!(404)));
+    assert_eq!(request["http.route"], "/api/v1/containers/{name}/logs");
+    assert_eq!(request["principal"], json!(story.tenant.login("operator")));
+    assert!(!log.contains("tail=7"), "queries are not logged");
+}
+
+#[test]
+fn the_command_line_says_what_went_wrong() {
+    let site = Site::new();
+    let tenant = site.tenant_with(&[]);
+    let fails = |arguments: &[&str], stdin: &str, code: i32, words: &str| {
+        let done = site.run(arguments, stdin);
+        assert_eq!(done.code, code, "{arguments:?}: {}", done.stderr);
+        assert!(done.stderr.contains(words), "{arguments:?}: {}", done.stderr);
+    };
+    let login = tenant.login("second");
+    let account =
+        |login: &'static str, role: &'static str| ["account", "create", login, "--role", role, "--password-stdin"];
+    fails(&["tenant", "create", &tenant.slug], "", 1, "already");
+    fails(&["tenant", "create", "No Slug"], "", 2, "a tenant is");
+    fails(&["tenant", "create", "x", "--image", "alpine"], "", 2, "does not name its registry");
+    fails(&["tenant", "allow", "absent"], "", 1, "there is no tenant");
+    fails(&["account", "create", &login, "--role", "operator", "--password-stdin"], "short\n", 1, "password");
+    fails(&["account", "create", &login, "--role", "operator"], "long enough\n", 2, "--password-stdin");
+    fails(&["account", "create", &login, "--role", "king", "--password-stdin"], "long enough\n", 2, "role");
+    fails(&account("absent/x", "operator"), "long enough\n", 1, "there is no tenant");
+    fails(&account("root", "operator"), "long enough\n", 1, "platform");
+    fails(&["token", &login], "", 1, "there is no enabled account");
+    site.run(&["account", "create", &login, "--role", "operator", "--password-stdin"], "long enough\n").succeeded();
+    fails(&["account", "create", &login, "--role", "viewer", "--password-stdin"], "long enough\n", 1, "already");
+    let token = site.run(&["token", &login], "").succeeded();
+    assert_eq!((token.lines().count(), token.split('.').count()), (1, 3), "the token and nothing else");
+    assert_eq!(site.run(&["tenant", "show", &tenant.slug], "").succeeded(), format!("tenant {}\n", tenant.slug));
+    site.run(&["migrate"], "").succeeded();
+}

@@ -1,0 +1,126 @@
+//! Podman away, silent, and back again.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::gateway::unique;
+use crate::support::{Forwarder, Podman, Site, Story, eventually};
+
+/// A path for a socket. Short: it has room for 107 bytes.
+fn socket() -> PathBuf {
+    std::env::temp_dir().join(format!("podgate-{}.sock", unique()))
+}
+
+fn site_at(socket: &std::path::Path) -> Site {
+    Site::new().set("engine.url", format!("unix://{}", socket.display()))
+}
+
+#[tokio::test]
+async fn a_gateway_outlives_its_podman() {
+    let socket = socket();
+    let story = Story::at(site_at(&socket)).await;
+    let client = &story.client;
+    let create = json!({"image": "alpine", "name": "web", "command": "sleep 300"});
+
+    // It starts without, and says so.
+    let is_down = async || {
+        let health = client.anonymous().get("/health").await;
+        assert_eq!(health.status, 503);
+        let health = health.json();
+        assert_eq!((&health["status"], &health["podman"]), (&json!("unhealthy"), &json!("disconnected")));
+        assert_eq!(client.anonymous().get("/livez").await.status, 200);
+        client.anonymous().get("/readyz").await.refused(503, "PodmanAPIError");
+        let refused = client.post("/containers", create.clone()).await;
+        refused.refused(503, "PodmanAPIError");
+        assert!(refused.header("retry-after").is_some());
+        assert_eq!(client.get("/metrics").await.status, 200);
+        client.get("/containers/never-existed").await.refused(404, "PodmanAPIError");
+    };
+    is_down().await;
+    assert_eq!(client.listed().await, []);
+
+    // Podman comes.
+    let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    assert_eq!(client.get("/health").await.json()["status"], "healthy");
+    assert_eq!(client.get("/readyz").await.status, 200);
+    client.create_sleeping("old").await;
+
+    // It goes: what asks it fails, nothing is lost.
+    drop(podman);
+    is_down().await;
+    for (method, path, body) in [
+        ("GET", "/containers/old", None),
+        ("POST", "/containers/old/start", None),
+        ("POST", "/containers/old/stop", None),
+        ("GET", "/containers/old/logs", None),
+        ("POST", "/containers/old/exec", Some(json!({"command": "true"}))),
+        ("POST", "/containers/old/users", Some(json!({"username": "u"}))),
+        ("POST", "/containers/old/files", Some(json!({"dest_path": "/tmp/x", "content": "x"}))),
+    ] {
+        let answer = client.call(method, path, body).await;
+        assert_eq!(answer.status, 503, "{method} {path}: {}", answer.text());
+        answer.refused(503, "PodmanAPIError");
+    }
+
+    // It comes again, and all goes on by itself.
+    let _podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    assert_eq!(client.listed().await, [("old".into(), "running".into())]);
+    assert_eq!(client.exec("old", json!("echo hi")).await, "hi\n");
+    client.post("/containers", create).await.ok();
+}
+
+/// What could not be removed while Podman was away is removed when it is back.
+#[tokio::test]
+async fn a_removal_ends_when_podman_is_back() {
+    let socket = socket();
+    let story = Story::at(site_at(&socket)).await;
+    let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    story.client.create_sleeping("web").await;
+    drop(podman);
+    story.client.delete("/containers/web?force=true").await.refused(503, "PodmanAPIError");
+    let _podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    // Asking again is one way.
+    story.client.delete("/containers/web?force=true").await.ok();
+    assert_eq!(story.podman.containers(&story.tenant.slug).await, []);
+    assert_eq!(story.client.listed().await, []);
+}
+
+#[tokio::test]
+async fn a_silent_podman_is_waited_for_only_so_long() {
+    let socket = socket();
+    let story = Story::at(site_at(&socket).variable("REQUEST_TIMEOUT", "1")).await;
+    let client = &story.client;
+    let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    client.create_sleeping("web").await;
+
+    podman.set_silent(true);
+    for (method, path, body) in [
+        ("GET", "/containers/web", None),
+        ("POST", "/containers/web/start", None),
+        ("POST", "/containers/web/stop?timeout=0", None),
+        ("GET", "/containers/web/logs", None),
+        ("POST", "/containers/web/exec", Some(json!({"command": "true"}))),
+        ("POST", "/containers/web/users", Some(json!({"username": "u"}))),
+        ("POST", "/containers/web/files", Some(json!({"dest_path": "/tmp/x", "content": "x"}))),
+        ("POST", "/containers", Some(json!({"image": "alpine", "name": "late", "command": "sleep 300"}))),
+    ] {
+        let begun = Instant::now();
+        let answer = client.call(method, path, body).await;
+        assert_eq!(answer.status, 408, "{method} {path}: {}", answer.text());
+        answer.refused(408, "PodmanAPIError");
+        assert!(begun.elapsed() < Duration::from_secs(3), "{method} {path}: {:?}", begun.elapsed());
+    }
+    assert_eq!(client.get("/health").await.status, 503);
+    assert_eq!(client.get("/livez").await.status, 200);
+
+    podman.set_silent(false);
+    assert_eq!(client.listed().await, [("web".into(), "running".into())]);
+    eventually("the name to be free", || async {
+        let answer =
+            client.post("/containers", json!({"image": "alpine", "name": "late", "command": "sleep 300"})).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}

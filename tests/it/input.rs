@@ -1,0 +1,248 @@
+//! Bad input gets a clear answer and changes nothing.
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use serde_json::{Value, json};
+
+use crate::support::client::whole;
+use crate::support::{Client, Site, Story};
+
+/// None of the answers may have made anything.
+async fn nothing_was_made(story: &Story) {
+    assert_eq!(story.client.listed().await, []);
+    assert_eq!(story.podman.containers(&story.tenant.slug).await, []);
+}
+
+#[tokio::test]
+async fn malformed_json_is_refused() {
+    let story = Story::begin().await;
+    let deep = |open: &str, close: &str| {
+        format!(r#"{{"image":"alpine","name":"x","command":{}{}}}"#, open.repeat(100_000), close.repeat(100_000))
+    };
+    let bad: Vec<Vec<u8>> = vec![
+        b"".into(),
+        b"{".into(),
+        b"not json".into(),
+        br#"{"image":"alpine","name":"x"} trailing"#.into(),
+        br#"{"image":"alpine","name":"x"}{}"#.into(),
+        br#"{"image":"alpine","name":"x",}"#.into(),
+        br#"{'image':'alpine','name':'x'}"#.into(),
+        br#"{"image":"alpine","name":"\ud800"}"#.into(),
+        b"{\"image\":\"alpine\",\"name\":\"\xff\"}".into(),
+        b"\xef\xbb\xbf{\"image\":\"alpine\",\"name\":\"x\"}".into(),
+        br#"{"image":"alpine","name":"x","start":NaN}"#.into(),
+        deep("[", "]").into(),
+        deep("{\"a\":", "}").into(),
+        "[".repeat(500_000).into(),
+    ];
+    for body in bad {
+        let answer = story.client.post_text("/containers", body.clone()).await;
+        let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+        assert_eq!(answer.status, 400, "{shown}: {}", answer.text());
+        answer.refused(400, "ValidationError");
+    }
+    for body in ["null", "[]", "\"text\"", "1", "true"] {
+        story.client.post_text("/containers", body).await.refused(400, "ValidationError");
+    }
+    nothing_was_made(&story).await;
+}
+
+#[tokio::test]
+async fn fields_are_those_of_the_document_each_once() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    let fields: &[(&str, &[&str])] = &[
+        // Missing, all at once.
+        (r#"{}"#, &["image", "name"]),
+        (r#"{"name":"x"}"#, &["image"]),
+        (r#"{"image":null,"name":null}"#, &["image", "name"]),
+        // Unknown, also in another case: Podman would take it.
+        (r#"{"image":"alpine","name":"x","privileged":true}"#, &["privileged"]),
+        (r#"{"image":"alpine","name":"x","Image":"debian","a b":1}"#, &["Image", "a b"]),
+        (r#"{"Image":"alpine","NAME":"x"}"#, &["Image", "NAME", "image", "name"]),
+        // Of the wrong type, all at once.
+        (r#"{"image":1,"name":[],"start":"yes","ports":[]}"#, &["image", "name", "start", "ports"]),
+        (r#"{"image":"alpine","name":"x","start":1}"#, &["start"]),
+        (r#"{"image":"alpine","name":"x","command":{"a":1}}"#, &["command"]),
+        (r#"{"image":"alpine","name":"x","command":1}"#, &["command"]),
+        (r#"{"image":"alpine","name":"x","command":["sleep",300]}"#, &["command"]),
+        (r#"{"image":"alpine","name":"x","command":[]}"#, &["command"]),
+        (r#"{"image":"alpine","name":"x","entrypoint":"sh"}"#, &["entrypoint"]),
+        (r#"{"image":"alpine","name":"x","environment":{"A":1}}"#, &["environment.A"]),
+        (r#"{"image":"alpine","name":"x","environment":"A=1"}"#, &["environment"]),
+        (r#"{"image":"alpine","name":"x","ports":{"8080":80}}"#, &["ports.8080"]),
+        (r#"{"image":"alpine","name":"x","labels":{"a":null}}"#, &["labels.a"]),
+        // Of the right type, and still wrong, all at once.
+        (r#"{"image":"","name":"/","user":"a b","workdir":"x"}"#, &["image", "name", "user", "workdir"]),
+    ];
+    for (body, blamed) in fields {
+        let answer = client.post_text("/containers", *body).await;
+        assert_eq!(answer.status, 400, "{body}: {}", answer.text());
+        answer.blames(blamed);
+    }
+    let twice = [
+        r#"{"image":"alpine","name":"x","name":"y"}"#,
+        r#"{"image":"alpine","im\u0061ge":"debian","name":"x"}"#,
+        r#"{"image":"alpine","name":"x","environment":{"A":"1","\u0041":"2"}}"#,
+    ];
+    for body in twice {
+        let error = client.post_text("/containers", body).await.refused(400, "ValidationError");
+        let message = error["message"].as_str().unwrap();
+        assert!(["name", "image", "A"].iter().any(|field| message.contains(&format!("\"{field}\""))), "{message}");
+    }
+    for (path, blamed) in [("exec", "command"), ("users", "username")] {
+        client.post_text(&format!("/containers/x/{path}"), "{}").await.blames(&[blamed]);
+    }
+    client.post_text("/containers/x/files", "{}").await.blames(&["dest_path", "content"]);
+    nothing_was_made(&story).await;
+
+    // Null means absent.
+    let mut body = json!({"image": "alpine", "name": "x"});
+    for field in ["entrypoint", "environment", "ports", "volumes", "user", "workdir", "labels", "start", "command"] {
+        body[field] = Value::Null;
+    }
+    client.post("/containers", body).await.ok();
+}
+
+#[tokio::test]
+async fn a_body_has_a_size_and_a_type() {
+    let story = Story::at(Site::new().set("http.max_body_bytes", 4096)).await;
+    let client = &story.client;
+    let large = json!({"image": "alpine", "name": "x", "workdir": "x".repeat(5000)}).to_string();
+    client.post_text("/containers", large.clone()).await.refused(413, "ValidationError");
+    // The same without a length.
+    let parts: Vec<Bytes> = large.as_bytes().chunks(1000).map(Bytes::copy_from_slice).collect();
+    let frames = stream::iter(parts.into_iter().map(|part| Ok(Frame::data(part))));
+    let chunked = client.request("POST", "/containers").header("content-type", "application/json");
+    let chunked = chunked.body(StreamBody::new(frames).boxed()).unwrap();
+    client.send(chunked).await.refused(413, "ValidationError");
+    client.anonymous().post_text("/auth/token", large).await.refused(413, "ValidationError");
+
+    let good = json!({"image": "alpine", "name": "x"}).to_string();
+    let send = async |headers: &[(&str, &str)]| {
+        let mut request = client.request("POST", "/containers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        client.send(request.body(whole(good.clone())).unwrap()).await
+    };
+    for wrong in
+        ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data", "json", ""]
+    {
+        send(&[("content-type", wrong)]).await.refused(415, "ValidationError");
+    }
+    send(&[]).await.refused(415, "ValidationError");
+    for encoding in ["gzip", "br", "deflate", "gzip, identity"] {
+        let refused = send(&[("content-type", "application/json"), ("content-encoding", encoding)]).await;
+        refused.refused(415, "ValidationError");
+    }
+    nothing_was_made(&story).await;
+    send(&[("content-type", "Application/JSON; charset=utf-8"), ("content-encoding", "identity")]).await.ok();
+    // Where no body is asked for, none of this matters.
+    client.call("POST", "/containers/x/start", None).await.ok();
+}
+
+#[tokio::test]
+async fn methods_and_paths_are_those_of_the_document() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    for (method, path, allow) in [
+        ("PUT", "/containers", "GET, POST"),
+        ("DELETE", "/containers", "GET, POST"),
+        ("PATCH", "/containers/x", "DELETE, GET"),
+        ("GET", "/containers/x/start", "POST"),
+        ("GET", "/containers/x/exec", "POST"),
+        ("POST", "/containers/x/logs", "GET"),
+        ("POST", "/health", "GET"),
+        ("GET", "/auth/token", "POST"),
+        ("DELETE", "/openapi.json", "GET"),
+        ("POST", "/docs", "GET, HEAD"),
+    ] {
+        let answer = client.call(method, path, None).await;
+        answer.refused(405, "ValidationError");
+        assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
+    }
+    for path in [
+        "/",
+        "/nothing",
+        "/container",
+        "/containers/",
+        "/containers//start",
+        "/containers/x/",
+        "/containers/x/nothing",
+        "/containers/x/exec/y",
+        "/Containers",
+        "/api/v2/containers",
+        "/api/v1",
+        "/api/",
+        "/docs/nothing",
+        "/docs/../livez",
+        "/livez/",
+    ] {
+        client.get(path).await.refused(404, "ValidationError");
+        client.anonymous().get(path).await.refused(404, "ValidationError");
+    }
+    nothing_was_made(&story).await;
+}
+
+#[tokio::test]
+async fn probes_take_get_only() {
+    let story = Story::begin().await;
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(story.client.anonymous().get(path).await.status, 200);
+        for method in ["POST", "DELETE", "PUT"] {
+            let answer = story.client.call(method, path, None).await;
+            answer.refused(405, "ValidationError");
+            assert!(answer.header("allow").is_some_and(|allow| allow.starts_with("GET")), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn queries_are_those_of_the_document() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    client.get("/containers?nope=1&also").await.blames(&["nope", "also"]);
+    client.get("/containers/x/logs?tail=1&tail=2").await.blames(&["tail"]);
+    client.get("/containers/x/logs?tail=1&t%61il=2").await.blames(&["tail"]);
+    client.get("/containers/x/logs?Tail=1").await.blames(&["Tail"]);
+    client.delete("/containers/x?force=true&v=1").await.blames(&["v"]);
+    client.post("/containers?name=y", json!({"image": "alpine", "name": "x"})).await.blames(&["name"]);
+    client.get("/health?x=1").await.blames(&["x"]);
+    client.get("/metrics?token=x").await.blames(&["token"]);
+    // Bad syntax is the same for everybody: it comes before the question who owns what.
+    for query in ["tail=x", "tail=10001", "since=x"] {
+        client.get(&format!("/containers/never-existed/logs?{query}")).await.refused(400, "ValidationError");
+    }
+    client.delete("/containers/never-existed?force=maybe").await.blames(&["force"]);
+    client.post("/containers/never-existed/exec", json!({"command": 1})).await.blames(&["command"]);
+    nothing_was_made(&story).await;
+}
+
+/// What request smuggling is made of.
+#[tokio::test]
+async fn ambiguous_framing_is_refused() {
+    let story = Story::begin().await;
+    let Client { address, token } = &story.client;
+    let token = token.as_ref().unwrap();
+    let body = json!({"image": "alpine", "name": "x", "command": "sleep 300"}).to_string();
+    let (length, chunk) = (body.len(), format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()));
+    for (framing, body) in [
+        (format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n"), &chunk),
+        (format!("Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n"), &chunk),
+        (format!("Content-Length: {length}\r\nContent-Length: {length}\r\n"), &body),
+        (format!("Content-Length: {length}\r\nContent-Length: 0\r\n"), &body),
+        ("Transfer-Encoding: chunked, identity\r\n".to_owned(), &chunk),
+        (format!("Content-Length: +{length}\r\n"), &body),
+    ] {
+        let request = format!(
+            "POST /api/v1/containers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nConnection: close\r\n{framing}\r\n{body}"
+        );
+        let answer = crate::serve::talk(*address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{framing}: {answer}");
+    }
+    nothing_was_made(&story).await;
+}
