@@ -1,16 +1,23 @@
 # The commands of this project; `make` alone lists them.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test check build spec clean
+.PHONY: help run test test-podman5 test-firewall check build spec clean
 
 help: ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 run: ## the gateway in front of a real Podman, with a demonstration tenant
 	@scripts/run
 
 test: ## the whole suite against a Podman of its own; ARGS="..." go to the test runner
 	@scripts/test $(ARGS)
+
+test-podman5: ## the same against Podman 5
+	@scripts/test --podman5 $(ARGS)
+
+test-firewall: ## deploy/podgate.nft against real containers, on Podman 4 and 5
+	@$(as_root) scripts/test-firewall
+	@$(as_root) scripts/test-firewall --podman5
 
 check: ## formatting and lints, warnings denied
 	cargo fmt --check
@@ -25,6 +32,7 @@ spec: ## openapi/podgate-v1.json from the code
 	mv target/podgate-v1.json openapi/podgate-v1.json
 
 clean: ## what was built, the tests' Podman and its images; not the state of `make run` in .podgate
-	@if [ -e target/podman ]; then $(as_root) scripts/podman-service stop target/podman; fi
-	@$(as_root) rm -rf target/podman target/test-images
+	@for store in target/podman target/podman5 target/podman-firewall; do \
+	  $(as_root) scripts/podman-service stop $$store && $(as_root) rm -rf $$store || exit 1; done
+	@$(as_root) rm -rf target/podman5-root target/podman5-root.log target/test-images
 	cargo clean
