@@ -1,12 +1,12 @@
 //! Wiring: from a configuration to a running gateway.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use poem::http::header;
-use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync};
+use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -14,12 +14,13 @@ use crate::api::contract::{Contract, SPECIFICATION};
 use crate::api::{self, BodyLimits, Context};
 use crate::auth::Authenticator;
 use crate::config::Config;
-use crate::domain::{Error, Result, World};
+use crate::domain::{Error, Kind, Result, World};
 use crate::engine::Engine;
 use crate::lifecycle::{FailPoint, Lifecycle};
 use crate::limit::Limiter;
 use crate::middleware::{self, Parts};
-use crate::policy::{self, Policy};
+use crate::policy::Policy;
+use crate::policy::grant::SystemGrant;
 use crate::store::Store;
 use crate::{docs, jobs, serve};
 
@@ -40,7 +41,7 @@ pub struct Opened {
 /// Opens the store, and makes the data directory and the signing key if they are missing.
 pub async fn open(config: &Config, world: World) -> Result<Opened> {
     make_private_dir(&config.data_dir)?;
-    let store = Store::open(&config.store.path, world).await?;
+    let store = Store::open(&config.store.path, config.quotas.defaults.clone(), world).await?;
     let auth = Authenticator::new(&config.auth, store.clone(), world)?;
     Ok(Opened { store, auth })
 }
@@ -48,6 +49,35 @@ pub async fn open(config: &Config, world: World) -> Result<Opened> {
 fn make_private_dir(dir: &Path) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|error| Error::internal(format!("data_dir {}: {error}", dir.display())))
+}
+
+/// One gateway at a time works on a data directory: two would take each other's half-made containers for what a crash
+/// left. Held until the file is dropped, or the process ends, however it ends.
+fn lock(data_dir: &Path) -> Result<std::fs::File> {
+    let path = data_dir.join("serve.lock");
+    let failed = |error: &dyn std::fmt::Display| Error::internal(format!("{}: {error}", path.display()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(&path).map_err(|error| failed(&error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(Error::new(Kind::Conflict, format!("another gateway works on {}", data_dir.display())))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(failed(&error)),
+    }
+}
+
+/// The program's own profile; `scripts/seccomp` makes it.
+const SECCOMP: &str = include_str!("../config/seccomp.json");
+
+/// The program's own profile, for a Podman that sees the same files.
+fn write_seccomp(path: &Path) -> Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(SECCOMP.as_bytes()));
+    written.map_err(|error| Error::internal(format!("{}: {error}", path.display())))
 }
 
 /// The published document. Needs no store and no Podman: nothing is called.
@@ -58,8 +88,12 @@ pub fn document() -> Result<Value> {
 /// Serves until `shutdown`, then drains.
 pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = ()>) -> Result<()> {
     let Opened { store, auth } = open(&config, world).await?;
+    let _lock = lock(&config.data_dir)?;
+    if config.engine.seccomp_is_ours {
+        write_seccomp(&config.engine.seccomp_path)?;
+    }
     let bound = serve::bind(&config.listen).await.map_err(|error| Error::invalid(error.to_string()))?;
-    let engine = Engine::new(&config.engine, &config.containers, world);
+    let engine = Engine::new(&config.engine, &config.output, world);
     let installation = store.installation().await?;
     let fail_point = FailPoint::new(config.fail_point.as_deref());
     let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);
@@ -88,7 +122,8 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         world,
     };
     let endpoint = middleware::wrap(routes(context)?, parts);
-    let reconciling = tokio::spawn(jobs::reconcile(lifecycle.clone(), policy::system()));
+    let reconciling = tokio::spawn(jobs::reconcile(lifecycle.clone(), SystemGrant::for_upkeep()));
+    let sweeping = tokio::spawn(jobs::sweep(lifecycle.clone(), SystemGrant::for_upkeep()));
     let forgetting = tokio::spawn(jobs::forget_idle_budgets(tenants, addresses));
     for listener in &bound {
         let scheme = if listener.is_tls() { "https" } else { "http" };
@@ -99,6 +134,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         tracing::warn!(connections = cut, "connections were cut after the drain's time");
     }
     reconciling.abort();
+    sweeping.abort();
     forgetting.abort();
     lifecycle.finish().await;
     tracing::info!("ended");
@@ -116,8 +152,8 @@ fn routes(context: Context) -> Result<impl Endpoint> {
     Ok(Route::new()
         .at("/docs", docs::endpoint())
         .at("/docs/*file", docs::endpoint())
-        .at("/livez", make_sync(|_| probe("alive")))
-        .at("/readyz", ready)
+        .at("/livez", get(make_sync(|_| probe("alive"))))
+        .at("/readyz", get(ready))
         .at(format!("{}{SPECIFICATION}", api::PREFIX), make_sync(move |_| json(spec.to_string())))
         .nest(api::PREFIX, api::service(context))
         .map_to_response())

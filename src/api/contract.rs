@@ -101,6 +101,9 @@ impl Contract {
         let validator = self.bodies.get(schema).ok_or_else(|| Error::internal(format!("no schema {schema}")))?;
         let mut wrong = Details::default();
         for error in validator.iter_errors(body) {
+            if wrong.is_full() {
+                break;
+            }
             let path = error.instance_path().to_string();
             let at = path.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~");
             let within = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };

@@ -11,7 +11,7 @@ use crate::domain::{Detail, Error, Kind};
 /// The status code and the public type of each kind of failure.
 pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
     match kind {
-        Kind::Invalid | Kind::Refused => (StatusCode::BAD_REQUEST, "ValidationError"),
+        Kind::Invalid | Kind::Refused | Kind::NoCommand => (StatusCode::BAD_REQUEST, "ValidationError"),
         Kind::NoRoute => (StatusCode::NOT_FOUND, "ValidationError"),
         Kind::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "ValidationError"),
         Kind::SlowBody => (StatusCode::REQUEST_TIMEOUT, "ValidationError"),
@@ -19,10 +19,10 @@ pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
         Kind::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "ValidationError"),
         Kind::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "AuthenticationError"),
         Kind::Forbidden => (StatusCode::FORBIDDEN, "PermissionError"),
+        Kind::Quota => (StatusCode::FORBIDDEN, "QuotaError"),
         Kind::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "RateLimitError"),
         Kind::NotFound | Kind::NoPath => (StatusCode::NOT_FOUND, "PodmanAPIError"),
-        Kind::Exists | Kind::Conflict => (StatusCode::CONFLICT, "PodmanAPIError"),
-        Kind::NoCommand => (StatusCode::BAD_REQUEST, "PodmanAPIError"),
+        Kind::Exists | Kind::Conflict | Kind::Busy => (StatusCode::CONFLICT, "PodmanAPIError"),
         Kind::EngineTimeout => (StatusCode::REQUEST_TIMEOUT, "PodmanAPIError"),
         Kind::EngineDown | Kind::StoreDown => (StatusCode::SERVICE_UNAVAILABLE, "PodmanAPIError"),
         Kind::Engine => (StatusCode::INTERNAL_SERVER_ERROR, "PodmanAPIError"),
@@ -105,6 +105,8 @@ pub fn no_route() -> Error {
 
 /// A parameter that does not parse.
 pub fn invalid_parameter(name: &str, reason: &str) -> Error {
+    // The framework begins with the type it wanted, in its own words.
+    let reason = reason.split_once("\": ").map_or(reason, |(_, rest)| rest);
     let detail = Detail { field: name.to_owned(), message: reason.to_owned() };
     Error { details: vec![detail], ..Error::invalid(format!("invalid input: {name}")) }
 }

@@ -66,7 +66,8 @@ const MODE: u32 = 0o644;
 impl Files {
     /// Write a file
     ///
-    /// Writes or replaces one regular file, owned by root. The container need not run.
+    /// Writes or replaces one regular file, owned by the container's user. A link is followed. The container need not
+    /// run.
     #[oai(path = "/containers/:name/files", method = "post", operation_id = "addContainerFile")]
     async fn add(
         &self,

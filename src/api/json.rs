@@ -3,6 +3,7 @@
 //! poem-openapi's `Json` reads through a map, which drops duplicates, and stops at the first bad field. Here the body
 //! is held against the published schema of its type, so that the document and the check cannot differ.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use poem_openapi::payload::{ParsePayload, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
 use poem_openapi::types::{ParseFromJSON, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::contract::Contract;
@@ -103,27 +104,38 @@ pub(super) async fn read(request: &Request, body: &mut RequestBody, file: bool) 
     }
 }
 
+/// Most values in one body, however they are nested: what the largest honest request has, several times over. Bounds
+/// the memory and time that reading and checking a body can take.
+const MOST_VALUES: usize = 4096;
+
 /// JSON in which no object names a field twice (SECURITY rule 1).
 fn parse_unique(bytes: &[u8]) -> Result<Value> {
     if bytes.is_empty() {
         return Err(Error::invalid("a JSON body is needed"));
     }
-    serde_json::from_slice::<Unique>(bytes)
-        .map(|unique| unique.0)
+    let left = Cell::new(MOST_VALUES);
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Unique(&left).deserialize(&mut deserializer);
+    value
+        .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| Error::invalid(format!("the body is not the JSON it should be: {error}")))
 }
 
-struct Unique(Value);
+/// Reads one value, and counts it.
+#[derive(Clone, Copy)]
+struct Unique<'a>(&'a Cell<usize>);
 
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueVisitor).map(Unique)
+impl<'de> DeserializeSeed<'de> for Unique<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.0.get().checked_sub(1);
+        self.0.set(left.ok_or_else(|| D::Error::custom(format_args!("it has more than {MOST_VALUES} values")))?);
+        deserializer.deserialize_any(self)
     }
 }
 
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
+impl<'de> Visitor<'de> for Unique<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -160,7 +172,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(Unique(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             array.push(item);
         }
         Ok(array.into())
@@ -168,8 +180,10 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some((name, Unique(value))) = entries.next_entry::<String, Unique>()? {
+        while let Some(name) = entries.next_key::<String>()? {
+            let value = entries.next_value_seed(self)?;
             if object.contains_key(&name) {
+                let name: String = name.chars().take(64).collect();
                 return Err(A::Error::custom(format_args!("the field {name:?} is there twice")));
             }
             object.insert(name, value);
@@ -188,6 +202,13 @@ mod tests {
         for bad in [r#"{"a":1,"a":2}"#, r#"{"x":{"a":1,"a":1}}"#, r#"[{"a":1,"\u0061":1}]"#, "", "{", "{}x", "nul"] {
             assert!(parse_unique(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        let array = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+        assert!(parse_unique(array(MOST_VALUES - 1).as_bytes()).is_ok());
+        assert!(parse_unique(array(MOST_VALUES).as_bytes()).is_err());
     }
 
     #[test]

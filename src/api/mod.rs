@@ -12,7 +12,9 @@ mod model;
 mod parameter;
 mod status;
 mod tokens;
+mod usage;
 mod users;
+mod volumes;
 
 use std::collections::HashMap;
 
@@ -29,7 +31,6 @@ use crate::lifecycle::Lifecycle;
 use crate::policy::Policy;
 
 pub use json::BodyLimits;
-pub use model::timestamp;
 
 /// Where the operations are mounted.
 pub const PREFIX: &str = "/api/v1";
@@ -57,14 +58,24 @@ enum Tag {
     Containers,
     /// Run commands and change things inside a running container.
     Inside,
+    /// Make, look at and remove volumes.
+    Volumes,
     /// Get a token.
     Authentication,
     /// How the gateway is doing.
     Status,
 }
 
-type Operations =
-    (containers::Containers, exec::Exec, users::Users, files::Files, tokens::TokenOperations, status::Status);
+type Operations = (
+    containers::Containers,
+    exec::Exec,
+    users::Users,
+    files::Files,
+    volumes::Volumes,
+    tokens::TokenOperations,
+    status::Status,
+    usage::Usage,
+);
 
 /// The document of all operations. Needs nothing to work with: nothing is called.
 pub fn document() -> Result<Value> {
@@ -94,8 +105,10 @@ pub fn service(context: Context) -> OpenApiService<Operations, ()> {
         exec::Exec(context.clone()),
         users::Users(context.clone()),
         files::Files(context.clone()),
+        volumes::Volumes(context.clone()),
         tokens::TokenOperations(context.clone()),
-        status::Status(context),
+        status::Status(context.clone()),
+        usage::Usage(context),
     );
     OpenApiService::new(operations, "Podgate", env!("CARGO_PKG_VERSION"))
 }

@@ -5,8 +5,6 @@ use std::borrow::Cow;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, Type};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 use crate::domain::{CommandLine, Words};
 
@@ -77,11 +75,11 @@ impl From<&str> for Command {
 
 /// A successful answer: `success` and one named thing, with an example for the document.
 macro_rules! answer {
-    ($(#[$doc:meta])* $name:ident { $field:ident: $type:ty } example $example:expr) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident { $field:ident: $type:ty } example $example:expr) => {
         $(#[$doc])*
         #[derive(poem_openapi::Object)]
         #[oai(example)]
-        struct $name {
+        $vis struct $name {
             /// Always true.
             success: bool,
             /// What was asked for.
@@ -89,7 +87,7 @@ macro_rules! answer {
         }
 
         impl $name {
-            fn of($field: $type) -> poem_openapi::payload::Json<Self> {
+            $vis fn of($field: $type) -> poem_openapi::payload::Json<Self> {
                 poem_openapi::payload::Json(Self { success: true, $field })
             }
         }
@@ -101,25 +99,4 @@ macro_rules! answer {
         }
     };
 }
-pub(super) use answer;
-
-/// RFC 3339, UTC, microseconds.
-pub fn timestamp(time: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
-    time.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()
-}
-
-/// The same for milliseconds since 1970.
-pub fn timestamp_ms(ms: i64) -> String {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).map(timestamp).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_the_contract_says() {
-        assert_eq!(timestamp_ms(1_737_301_679_123), "2025-01-19T15:47:59.123000Z");
-    }
-}
+pub(in crate::api) use answer;

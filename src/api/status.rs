@@ -5,8 +5,8 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::caller::{Caller, Status as StatusScope};
-use super::model::timestamp;
 use super::{Context, Tag};
+use crate::domain::timestamp;
 
 pub struct Status(pub Context);
 

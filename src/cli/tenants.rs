@@ -6,8 +6,9 @@ use clap::Subcommand;
 
 use super::{ConfigFile, Failure, load, print};
 use crate::app::{self, Opened};
-use crate::domain::{Error, ImageRef, ImageRequest, Kind, Tenant, TenantSlug};
-use crate::store::{ImagePolicy, Store};
+use crate::config::Config;
+use crate::domain::{Error, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantSlug};
+use crate::store::{ImagePolicy, Store, Usage};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -17,17 +18,17 @@ pub(super) enum Command {
         #[arg(value_parser = TenantSlug::parse)]
         slug: TenantSlug,
         #[command(flatten)]
-        images: Images,
+        means: Means,
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Allow a tenant more images, or change its aliases.
+    /// Allow a tenant more images or profiles, or change its aliases and quotas.
     Allow {
         /// The tenant.
         #[arg(value_parser = TenantSlug::parse)]
         slug: TenantSlug,
         #[command(flatten)]
-        images: Images,
+        means: Means,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -42,7 +43,18 @@ pub(super) enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Print a tenant's images and aliases.
+    /// Delete a tenant: its accounts are nobody at once, a running gateway takes away everything it owns, then itself.
+    Delete {
+        /// The tenant.
+        #[arg(value_parser = TenantSlug::parse)]
+        slug: TenantSlug,
+        /// Do not wait for the end.
+        #[arg(long)]
+        no_wait: bool,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Print a tenant's images, aliases, profiles and quotas.
     Show {
         /// The tenant.
         #[arg(value_parser = TenantSlug::parse)]
@@ -53,13 +65,25 @@ pub(super) enum Command {
 }
 
 #[derive(clap::Args)]
-pub(super) struct Images {
+pub(super) struct Means {
     /// A full reference the tenant may use, such as docker.io/library/alpine:latest. Repeatable.
     #[arg(long = "image", value_name = "REFERENCE", value_parser = ImageRef::parse)]
     images: Vec<ImageRef>,
     /// What a short name means for this tenant: alpine=docker.io/library/alpine:3.20. Repeatable.
     #[arg(long = "alias", value_name = "NAME=REFERENCE", value_parser = parse_alias)]
     aliases: Vec<(ImageRequest, ImageRef)>,
+    /// A profile of the configuration that the tenant may use beside `default`. Repeatable.
+    #[arg(long = "profile", value_name = "NAME")]
+    profiles: Vec<String>,
+    /// A quota other than the configuration's: containers=50, running, memory_bytes, cpu_millis, pids. Repeatable.
+    #[arg(long = "quota", value_name = "RESOURCE=MAXIMUM", value_parser = parse_quota)]
+    quotas: Vec<(Resource, i64)>,
+}
+
+fn parse_quota(text: &str) -> Result<(Resource, i64), String> {
+    let (resource, maximum) = text.split_once('=').ok_or("a quota is RESOURCE=MAXIMUM")?;
+    let maximum = maximum.parse::<i64>().ok().filter(|maximum| *maximum >= 0);
+    Ok((resource.parse()?, maximum.ok_or("a maximum is a number from 0")?))
 }
 
 fn parse_alias(text: &str) -> Result<(ImageRequest, ImageRef), String> {
@@ -67,30 +91,59 @@ fn parse_alias(text: &str) -> Result<(ImageRequest, ImageRef), String> {
     Ok((ImageRequest::parse(name)?, ImageRef::parse(reference)?))
 }
 
-impl From<Images> for ImagePolicy {
-    fn from(images: Images) -> Self {
-        let allowed: BTreeSet<ImageRef> = images.images.into_iter().collect();
-        let aliases: BTreeMap<ImageRequest, ImageRef> = images.aliases.into_iter().collect();
-        Self { allowed, aliases }
+impl Means {
+    /// Refuses profiles that the configuration does not have; nothing is changed then.
+    fn check(&self, config: &Config) -> Result<(), Error> {
+        match self.profiles.iter().find(|name| !config.profiles.contains_key(*name)) {
+            Some(name) => Err(Error::new(Kind::NotFound, format!("the configuration has no profile {name:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn images(&self) -> ImagePolicy {
+        let allowed: BTreeSet<ImageRef> = self.images.iter().cloned().collect();
+        let aliases: BTreeMap<ImageRequest, ImageRef> = self.aliases.iter().cloned().collect();
+        ImagePolicy { allowed, aliases }
+    }
+
+    async fn give(&self, store: &Store, tenant: &Tenant) -> Result<(), Error> {
+        store.give_profiles(tenant, &self.profiles.iter().cloned().collect()).await?;
+        for (resource, maximum) in &self.quotas {
+            store.set_quota(tenant, *resource, Some(*maximum)).await?;
+        }
+        Ok(())
     }
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Create { slug, images, file } => {
-            open(&file).await?.create_tenant(&slug, &images.into()).await?;
+        Command::Create { slug, means, file } => {
+            means.check(&load(&file)?)?;
+            let store = open(&file).await?;
+            let tenant = store.create_tenant(&slug, &means.images()).await?;
+            means.give(&store, &tenant).await?;
             print(&format!("tenant {slug} created\n"));
         }
-        Command::Allow { slug, images, file } => {
+        Command::Allow { slug, means, file } => {
+            means.check(&load(&file)?)?;
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
-            store.allow_images(&tenant, &images.into()).await?;
+            store.allow_images(&tenant, &means.images()).await?;
+            means.give(&store, &tenant).await?;
         }
         Command::Disallow { slug, image, file } => {
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
             if !store.disallow_image(&tenant, &image).await? {
                 return Err(Error::new(Kind::NotFound, format!("{image} is not on the list of {slug}")).into());
+            }
+        }
+        Command::Delete { slug, no_wait, file } => {
+            let store = open(&file).await?;
+            let tenant = existing(&store, &slug).await?;
+            store.mark_deleting(&tenant).await?;
+            if !no_wait {
+                wait_until_gone(&store, &tenant).await?;
             }
         }
         Command::Show { slug, file } => {
@@ -104,8 +157,29 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             for (alias, reference) in &policy.aliases {
                 print(&format!("alias {}={reference}\n", alias.as_str()));
             }
+            for profile in store.profiles(&tenant).await? {
+                print(&format!("profile {profile}\n"));
+            }
+            for Usage { resource, limit, used } in store.usage(&tenant).await? {
+                print(&format!("quota {}={limit}, {used} used\n", resource.as_str()));
+            }
         }
     }
+    Ok(())
+}
+
+/// Says how far the deletion is whenever that changes.
+async fn wait_until_gone(store: &Store, tenant: &Tenant) -> Result<(), Error> {
+    let mut told = None;
+    while store.tenant(&tenant.slug).await?.is_some() {
+        let left = store.all_containers(tenant).await?.len();
+        if told != Some(left) {
+            eprintln!("{left} container(s) of {} left; a running gateway takes them away", tenant.slug);
+            told = Some(left);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    print(&format!("tenant {} deleted\n", tenant.slug));
     Ok(())
 }
 

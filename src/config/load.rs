@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use serde::Deserialize;
 
 use super::reader::Reader;
 use super::{
-    Auth, Config, Containers, DEFAULTS, Engine, Http, Limits, Listen, Log, Mistake, Mistakes, Network, Rate, Store, Tls,
+    Auth, Config, DEFAULTS, Engine, Expiry, Http, Limits, Listen, Log, Mistake, Mistakes, Network, Output, Profile,
+    Quotas, Rate, Share, Store, Tls,
 };
-use crate::domain::{ImageRef, ImageRequest};
+use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, Resource};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +34,13 @@ struct RawTls {
 }
 
 impl Config {
+    /// The defaults alone, for tests of what stands on them.
+    #[cfg(test)]
+    pub fn defaults() -> Self {
+        let defaults = Figment::from(Data::<Toml>::string(DEFAULTS));
+        read(Reader::new(defaults.clone(), defaults)).unwrap()
+    }
+
     /// Reads `file` (if any) and the environment over the defaults.
     pub fn load(file: Option<&Path>) -> Result<Self, Mistakes> {
         let defaults = Figment::from(Data::<Toml>::string(DEFAULTS));
@@ -80,13 +89,16 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
     let config = Config {
         listen: listen(&mut r),
         fail_point: Some(r.get::<String>("fail_point")).filter(|point| !point.is_empty()),
-        engine: engine(&mut r),
+        engine: engine(&mut r, &data_dir),
         store: Store { path: store_path(&mut r, &data_dir) },
         auth: auth(&mut r, &data_dir),
         limits: limits(&mut r),
         http: http(&mut r),
         log: log(&mut r),
-        containers: containers(&mut r),
+        output: output(&mut r),
+        profiles: profiles(&mut r),
+        quotas: quotas(&mut r),
+        shares: shares(&mut r),
         image_aliases: aliases(&mut r),
         data_dir,
     };
@@ -125,7 +137,13 @@ fn listen(r: &mut Reader) -> Vec<Listen> {
     found
 }
 
-fn engine(r: &mut Reader) -> Engine {
+fn engine(r: &mut Reader, data_dir: &Path) -> Engine {
+    let seccomp: PathBuf = r.get("engine.seccomp_path");
+    let seccomp_is_ours = seccomp.as_os_str().is_empty();
+    let first_user_id: u32 = r.get("engine.first_user_id");
+    if first_user_id != 0 && !(65_536..=3_000_000_000).contains(&first_user_id) {
+        r.mistake("engine.first_user_id", format!("{first_user_id} is neither 0 nor within 65536 to 3000000000"));
+    }
     let socket = r.parsed("engine.url", |url| {
         let path = url.strip_prefix("unix://").filter(|path| path.starts_with('/'));
         path.map(PathBuf::from).ok_or_else(|| format!("{url:?} is not unix:///absolute/path"))
@@ -135,6 +153,9 @@ fn engine(r: &mut Reader) -> Engine {
         max_workers: r.number("engine.max_workers", 1..=1000),
         request_timeout: Duration::from_secs(r.number("engine.request_timeout_seconds", 1..=3600)),
         long_calls_per_tenant: r.number("engine.long_calls_per_tenant", 1..=10_000),
+        seccomp_path: if seccomp_is_ours { data_dir.join("seccomp.json") } else { seccomp },
+        seccomp_is_ours,
+        first_user_id: Some(first_user_id).filter(|first| *first != 0),
     }
 }
 
@@ -218,21 +239,126 @@ fn log(r: &mut Reader) -> Log {
     Log { level: level.unwrap_or_default(), json: json.unwrap_or_default() }
 }
 
-fn containers(r: &mut Reader) -> Containers {
-    let port_address = r.parsed("containers.port_address", |text| {
-        text.parse::<IpAddr>().map_err(|_| format!("{text:?} is no IP address"))
-    });
-    Containers {
-        memory_bytes: r.number("containers.memory_bytes", 6_291_456..=i64::MAX),
-        pids: r.number("containers.pids", 1..=4_194_304),
-        cpus: r.number("containers.cpus", 0.01..=1024.0),
-        open_files: r.number("containers.open_files", 64..=1_048_576),
-        log_bytes: r.number("containers.log_bytes", 4096..=1_099_511_627_776),
-        max_ports: r.number("containers.max_ports", 0..=16),
-        port_address: port_address.unwrap_or(IpAddr::from([127, 0, 0, 1])),
-        exec_output_bytes: r.number("containers.exec_output_bytes", 1024..=67_108_864),
-        logs_bytes: r.number("containers.logs_bytes", 1024..=67_108_864),
+fn output(r: &mut Reader) -> Output {
+    Output {
+        exec_bytes: r.number("output.exec_bytes", 1024..=67_108_864),
+        logs_bytes: r.number("output.logs_bytes", 1024..=67_108_864),
     }
+}
+
+fn profiles(r: &mut Reader) -> BTreeMap<String, Profile> {
+    let mut found = BTreeMap::new();
+    for name in r.names_in("profiles") {
+        let fits = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && name.len() <= 32;
+        if !fits {
+            r.mistake(format!("profiles.{name}"), "a profile's name is at most 32 of a-z, 0-9 and '-'");
+        }
+        let profile = profile(r, &name);
+        found.insert(name, profile);
+    }
+    found
+}
+
+fn profile(r: &mut Reader, name: &str) -> Profile {
+    // A key that this profile leaves out is read where the default profile has it.
+    let key = |r: &Reader, key: &str| {
+        let own = format!("profiles.{name}.{key}");
+        if r.has(&own) { own } else { format!("profiles.default.{key}") }
+    };
+    let keys = [
+        "memory_bytes",
+        "pids",
+        "cpus",
+        "open_files",
+        "log_bytes",
+        "capabilities",
+        "network",
+        "max_ports",
+        "port_address",
+    ];
+    let [memory_bytes, pids, cpus, open_files, log_bytes, capabilities, network, max_ports, port_address] =
+        keys.map(|name| key(r, name));
+    let seconds = ["expires_seconds", "max_expires_seconds", "idle_seconds"].map(|name| key(r, name));
+    let [ports, auto_ports] = ["ports", "auto_ports"].map(|name| key(r, name));
+    let limits = ContainerLimits {
+        memory_bytes: r.number(&memory_bytes, 6_291_456..=i64::MAX),
+        pids: r.number(&pids, 1..=4_194_304),
+        cpu_millis: (r.number(&cpus, 0.01..=1024.0) * 1000.0) as i64,
+        open_files: r.number(&open_files, 64..=1_048_576),
+        log_bytes: r.number(&log_bytes, 4096..=1_099_511_627_776),
+    };
+    let added: Vec<String> = r.get(&capabilities);
+    for capability in added.iter().filter(|capability| !ADDABLE_CAPABILITIES.contains(&capability.as_str())) {
+        r.mistake(&capabilities, format!("{capability:?} is none of {}", ADDABLE_CAPABILITIES.join(", ")));
+    }
+    let network = r.parsed(&network, str::parse).unwrap_or(NetworkMode::None);
+    let port_address =
+        r.parsed(&port_address, |text| text.parse::<IpAddr>().map_err(|_| format!("{text:?} is no IP address")));
+    Profile {
+        limits,
+        capabilities: added,
+        network,
+        max_ports: r.number(&max_ports, 0..=16),
+        port_address: port_address.unwrap_or(IpAddr::from([127, 0, 0, 1])),
+        ports: r.parsed(&ports, port_range).unwrap_or(LOWEST_PORT..=u16::MAX),
+        auto_ports: r.parsed(&auto_ports, port_range).unwrap_or(LOWEST_PORT..=u16::MAX),
+        expiry: expiry(r, &seconds),
+    }
+}
+
+fn expiry(r: &mut Reader, [default, most, idle]: &[String; 3]) -> Expiry {
+    let mut seconds =
+        |key: &str| Some(Duration::from_secs(r.number(key, 0..=MAX_EXPIRY))).filter(|time| !time.is_zero());
+    let found = Expiry { default: seconds(default), most: seconds(most), idle: seconds(idle) };
+    if let (Some(given), Some(bound)) = (found.default, found.most)
+        && given > bound
+    {
+        r.mistake(default, "is more than max_expires_seconds");
+    }
+    found
+}
+
+/// Ten years: the sum with any date we see fits its type.
+const MAX_EXPIRY: u64 = 10 * 365 * 86_400;
+
+/// Lowest host port a tenant may have (SECURITY rule 25).
+const LOWEST_PORT: u16 = 1024;
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let wrong = || format!("{text:?} is not FIRST-LAST within {LOWEST_PORT} to 65535");
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    if first >= LOWEST_PORT && first <= last { Ok(first..=last) } else { Err(wrong()) }
+}
+
+/// What an administrator may add to the lean set. The rest of the kernel's list is root on the host by another name.
+const ADDABLE_CAPABILITIES: &[&str] = &["NET_RAW", "SYS_NICE", "SYS_PTRACE", "IPC_LOCK"];
+
+fn quotas(r: &mut Reader) -> Quotas {
+    let defaults = [
+        (Resource::Containers, r.number("quotas.containers", 0..=1_000_000)),
+        (Resource::Running, r.number("quotas.running", 0..=1_000_000)),
+        (Resource::Memory, r.number("quotas.memory_bytes", 0..=i64::MAX)),
+        (Resource::CpuMillis, (r.number("quotas.cpus", 0.0..=1_000_000.0) * 1000.0) as i64),
+        (Resource::Pids, r.number("quotas.pids", 0..=1_000_000_000)),
+        (Resource::Volumes, r.number("quotas.volumes", 0..=1_000_000)),
+    ];
+    Quotas { defaults: defaults.into() }
+}
+
+fn shares(r: &mut Reader) -> BTreeMap<String, Share> {
+    let mut found = BTreeMap::new();
+    for name in r.names_in("shares") {
+        let key = format!("shares.{name}");
+        match r.try_get::<Share>(&key) {
+            Ok(share) if Path::new(&share.path).is_absolute() => {
+                found.insert(name, share);
+            }
+            Ok(share) => r.mistake(format!("{key}.path"), format!("{:?} is not absolute", share.path)),
+            Err(message) => r.mistake(key, message),
+        }
+    }
+    found
 }
 
 fn aliases(r: &mut Reader) -> BTreeMap<ImageRequest, ImageRef> {

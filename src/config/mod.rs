@@ -6,13 +6,16 @@ mod load;
 mod network;
 mod reader;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::{ImageRef, ImageRequest};
+use serde::Deserialize;
+
+use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, Resource, TenantSlug};
 
 pub use network::Network;
 
@@ -40,8 +43,14 @@ pub struct Config {
     pub http: Http,
     /// Logging.
     pub log: Log,
-    /// Limits of containers.
-    pub containers: Containers,
+    /// How much of what containers say is kept.
+    pub output: Output,
+    /// What containers may have, by name; `default` is always there.
+    pub profiles: BTreeMap<String, Profile>,
+    /// What a tenant may have in all.
+    pub quotas: Quotas,
+    /// Directories of the host that tenants may mount, by name.
+    pub shares: BTreeMap<String, Share>,
     /// What short image names mean.
     pub image_aliases: BTreeMap<ImageRequest, ImageRef>,
 }
@@ -77,6 +86,12 @@ pub struct Engine {
     pub request_timeout: Duration,
     /// Long calls at once per tenant.
     pub long_calls_per_tenant: usize,
+    /// As Podman's host sees it.
+    pub seccomp_path: PathBuf,
+    /// Whether the file at `seccomp_path` is ours to write.
+    pub seccomp_is_ours: bool,
+    /// First host id of the first tenant; none without user namespaces.
+    pub first_user_id: Option<u32>,
 }
 
 /// Where the database is.
@@ -157,19 +172,75 @@ pub struct Log {
     pub json: bool,
 }
 
-/// Limits of containers.
+/// How much of what containers say is kept, in bytes.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct Containers {
-    pub memory_bytes: i64,
-    pub pids: i64,
-    pub cpus: f64,
-    pub open_files: u64,
-    pub log_bytes: i64,
-    pub max_ports: usize,
-    pub port_address: IpAddr,
-    pub exec_output_bytes: usize,
+pub struct Output {
+    /// Of one exec.
+    pub exec_bytes: usize,
+    /// Of one answer with logs.
     pub logs_bytes: usize,
+}
+
+/// What a container may have: defaults and maxima at once.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// Bounds that are always set.
+    pub limits: ContainerLimits,
+    /// Beyond the lean set.
+    pub capabilities: Vec<String>,
+    /// Where it can reach.
+    pub network: NetworkMode,
+    /// Most ports published.
+    pub max_ports: usize,
+    /// Host address of published ports.
+    pub port_address: IpAddr,
+    /// Host ports that may be asked for.
+    pub ports: RangeInclusive<u16>,
+    /// Host ports that are chosen from.
+    pub auto_ports: RangeInclusive<u16>,
+    /// When containers go by themselves.
+    pub expiry: Expiry,
+}
+
+/// A directory of the host.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// Absolute, as Podman's host sees it.
+    pub path: String,
+    /// Who may mount it.
+    #[serde(deserialize_with = "slugs")]
+    pub tenants: BTreeSet<TenantSlug>,
+    /// Unless declared otherwise.
+    #[serde(default = "yes")]
+    pub read_only: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn slugs<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<TenantSlug>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    names.iter().map(|name| TenantSlug::parse(name).map_err(serde::de::Error::custom)).collect()
+}
+
+/// When containers go by themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct Expiry {
+    /// Where a request says nothing; none: never.
+    pub default: Option<Duration>,
+    /// The most a request may ask for; none: any.
+    pub most: Option<Duration>,
+    /// After the last use; none: never.
+    pub idle: Option<Duration>,
+}
+
+/// What a tenant may have in all, where its record says nothing else.
+#[derive(Debug, Clone)]
+pub struct Quotas {
+    /// By resource; in the resource's unit.
+    pub defaults: BTreeMap<Resource, i64>,
 }
 
 /// One thing wrong with the configuration.

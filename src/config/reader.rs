@@ -9,8 +9,10 @@ use serde::de::DeserializeOwned;
 
 use super::{Mistake, Mistakes};
 
-/// Keys whose tables hold the operator's own keys.
-const FREE_TABLES: &[&str] = &["images.aliases"];
+/// Tables whose keys the operator chooses, and what stands under such a key: nothing more, or what stands under this
+/// known one.
+const FREE_TABLES: &[(&str, Option<&str>)] =
+    &[("images.aliases", None), ("shares", None), ("profiles", Some("default"))];
 
 pub(super) struct Reader {
     merged: Figment,
@@ -38,6 +40,21 @@ impl Reader {
                 self.defaults.extract_inner(key).unwrap_or_default()
             }
         }
+    }
+
+    /// The value of `key`, or what is wrong with it.
+    pub(super) fn try_get<T: DeserializeOwned>(&self, key: &str) -> Result<T, String> {
+        self.merged.extract_inner(key).map_err(|error| error.kind.to_string())
+    }
+
+    /// The keys of a table that the operator fills.
+    pub(super) fn names_in(&self, table: &str) -> Vec<String> {
+        self.merged.extract_inner::<Dict>(table).unwrap_or_default().into_keys().collect()
+    }
+
+    /// Whether somebody gave this key a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.merged.find_value(key).is_ok()
     }
 
     /// A number within its bounds.
@@ -79,13 +96,17 @@ impl Reader {
 }
 
 fn walk(above: &str, given: &Dict, known: &Dict, unknown: &mut Vec<String>) {
+    let free = FREE_TABLES.iter().find(|(table, _)| *table == above);
     for (name, value) in given {
         let key = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
-        match (value, known.get(name)) {
+        let model = match free {
+            Some((_, None)) => continue,
+            Some((_, Some(model))) => known.get(*model),
+            None => known.get(name),
+        };
+        match (value, model) {
             (_, None) => unknown.push(key),
-            (Value::Dict(_, given), Some(Value::Dict(_, known))) if !FREE_TABLES.contains(&key.as_str()) => {
-                walk(&key, given, known, unknown);
-            }
+            (Value::Dict(_, given), Some(Value::Dict(_, known))) => walk(&key, given, known, unknown),
             _ => {}
         }
     }

@@ -27,6 +27,8 @@ pub enum Kind {
     Unauthenticated(&'static str),
     /// A known principal that may not do this.
     Forbidden,
+    /// The tenant has as much as it may have.
+    Quota,
     /// Too many requests; seconds until one may pass.
     RateLimited(u64),
     /// The object does not exist, or is another tenant's: the same answer.
@@ -37,6 +39,8 @@ pub enum Kind {
     Exists,
     /// The object's state forbids it.
     Conflict,
+    /// Podman is in the middle of something else with this object.
+    Busy,
     /// The command that was to run is not in the container.
     NoCommand,
     /// Podman refused what the request asked for, and the request is to blame.
@@ -112,6 +116,12 @@ impl Error {
         self.cause = Some(cause.to_string());
         self
     }
+
+    /// Says the same failure in other words; its cause stays.
+    #[must_use]
+    pub fn said(self, kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into(), ..self }
+    }
 }
 
 impl fmt::Debug for Error {
@@ -133,9 +143,18 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Collects what is wrong with several fields, so that all of it is told at once.
+/// Collects what is wrong with several fields, so that all of it is told at once. Up to a point: an answer must not
+/// grow with a hostile request.
 #[derive(Default)]
-pub struct Details(Vec<Detail>);
+pub struct Details {
+    noted: Vec<Detail>,
+    more: usize,
+}
+
+/// How many details an answer has, how many fields its message names, and how many characters of each name.
+const MOST_DETAILS: usize = 20;
+const MOST_NAMES: usize = 10;
+const MOST_CHARACTERS: usize = 64;
 
 impl Details {
     /// Keeps the value, or notes why `field` has none.
@@ -154,19 +173,52 @@ impl Details {
     }
 
     /// Notes one wrong field.
-    pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Detail { field: field.into(), message: message.into() });
+    pub fn add(&mut self, field: impl AsRef<str>, message: impl Into<String>) {
+        if self.noted.len() < MOST_DETAILS {
+            self.noted.push(Detail { field: shortened(field.as_ref()), message: message.into() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Whether there is no room for more.
+    pub fn is_full(&self) -> bool {
+        self.more > 0
     }
 
     /// Fails with all that was noted, if anything was.
     pub fn finish(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(self.into_error()) }
+        if self.noted.is_empty() { Ok(()) } else { Err(self.into_error()) }
     }
 
     /// The error that lists what was noted.
     pub fn into_error(self) -> Error {
-        let fields: Vec<&str> = self.0.iter().map(|detail| detail.field.as_str()).collect();
-        let message = format!("invalid input: {}", fields.join(", "));
-        Error { details: self.0, ..Error::invalid(message) }
+        let names: Vec<&str> = self.noted.iter().take(MOST_NAMES).map(|detail| detail.field.as_str()).collect();
+        let dots = if self.noted.len() > MOST_NAMES || self.more > 0 { ", …" } else { "" };
+        let message = format!("invalid input: {}{dots}", names.join(", "));
+        Error { details: self.noted, ..Error::invalid(message) }
+    }
+}
+
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_does_not_grow_with_the_request() {
+        let mut wrong = Details::default();
+        for number in 0..10_000 {
+            wrong.add(format!("{number}{}", "ä".repeat(1000)), "is wrong");
+        }
+        let error = wrong.into_error();
+        assert_eq!(error.details.len(), MOST_DETAILS);
+        assert!(error.to_string().len() < 10_000);
     }
 }

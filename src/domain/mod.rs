@@ -5,17 +5,27 @@
 mod command;
 mod error;
 mod image;
+mod limits;
 mod names;
 mod path;
+mod port;
 mod principal;
+mod signal;
+mod timestamp;
 mod user;
+mod volume;
 mod world;
 
 pub use command::{CommandLine, Words};
 pub use error::{Detail, Details, Error, Kind, Result};
 pub use image::{ImageRef, ImageRequest};
+pub use limits::{ContainerLimits, NetworkMode, Resource};
 pub use names::{AccountName, ContainerName, EngineId, Login, TenantSlug};
 pub use path::ContainerPath;
+pub use port::{PublishedPort, WantedPort};
 pub use principal::{Principal, Role, Scope, Tenant};
+pub use signal::Signal;
+pub use timestamp::{timestamp, timestamp_ms};
 pub use user::{ExecUser, Password, Shell, Username};
+pub use volume::{Mount, MountSource, MountTarget, VolumeName};
 pub use world::World;

@@ -8,7 +8,7 @@ use super::{Login, TenantSlug};
 /// What an operation needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// See containers and their logs.
+    /// See containers, their logs, volumes and usage.
     ContainersRead,
     /// Create, start, stop and remove containers.
     ContainersWrite,
@@ -16,6 +16,8 @@ pub enum Scope {
     Exec,
     /// Write files inside containers.
     Files,
+    /// Make and remove volumes.
+    Volumes,
     /// See how the gateway itself is doing.
     Status,
 }
@@ -28,6 +30,7 @@ impl Scope {
             Self::ContainersWrite => "containers:write",
             Self::Exec => "exec",
             Self::Files => "files",
+            Self::Volumes => "volumes",
             Self::Status => "status",
         }
     }
@@ -61,9 +64,14 @@ impl Role {
     pub const fn scopes(self) -> &'static [Scope] {
         match self {
             Self::Viewer => &[Scope::ContainersRead, Scope::Status],
-            Self::Operator | Self::Admin => {
-                &[Scope::ContainersRead, Scope::ContainersWrite, Scope::Exec, Scope::Files, Scope::Status]
-            }
+            Self::Operator | Self::Admin => &[
+                Scope::ContainersRead,
+                Scope::ContainersWrite,
+                Scope::Exec,
+                Scope::Files,
+                Scope::Volumes,
+                Scope::Status,
+            ],
             Self::Platform => &[Scope::Status],
         }
     }

@@ -1,14 +1,15 @@
 //! Containers: create, start, stop, remove, look.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use podman_api::opts::{ContainerDeleteOpts, ContainerListFilter, ContainerListOpts};
 use serde::Deserialize;
 
-use super::spec::{CONTAINER, INSTALLATION, Identity, body};
+use super::spec::{CONTAINER, INSTALLATION, Identity, body, engine_name};
 use super::{Deadline, Engine, Image, failure};
-use crate::domain::{EngineId, Error, Kind, Result, Tenant};
+use crate::domain::{ContainerName, EngineId, Error, Kind, Result, Signal, Tenant};
 use crate::policy::grant::{ContainerGrant, CreateGrant, SystemGrant};
 
 /// How a container is, in Podman's words.
@@ -51,10 +52,35 @@ struct InspectedState {
     finished_at: String,
 }
 
+/// What tells whether a container is the one that a row of the ledger means.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Made {
+    id: String,
+    config: MadeConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct MadeConfig {
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
 #[derive(Deserialize)]
 struct Created {
     #[serde(rename = "Id")]
     id: String,
+}
+
+/// How long a container that did not answer before gets to answer now.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Status {
+    /// Whether it holds what running ones hold.
+    pub fn is_running(&self) -> bool {
+        matches!(self.word.as_str(), "running" | "paused" | "stopping" | "restarting")
+    }
 }
 
 impl Engine {
@@ -66,7 +92,7 @@ impl Engine {
         identity: &Identity<'_>,
         deadline: Deadline,
     ) -> Result<EngineId> {
-        let body = body(grant.spec(), image, identity);
+        let body = body(grant.spec(), image, identity, &self.seccomp_path);
         let call = self.wire.post_json("/v4.0.0/libpod/containers/create", &body);
         let answer = self.short(grant.tenant(), deadline, call).await?.checked()?;
         EngineId::parse(&answer.json::<Created>()?.id).map_err(failure::unreadable)
@@ -75,13 +101,44 @@ impl Engine {
     /// Starts it; fine if it runs already.
     pub async fn start(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
-        let call = async {
+        let start = || async {
             match container.start(None).await {
                 Err(podman_api::Error::Fault { code, .. }) if code.as_u16() == 304 => Ok(()),
                 other => other.map_err(failure::of_client),
             }
         };
-        self.short(grant.tenant(), deadline, call).await
+        self.on(grant, deadline, self.patiently(start)).await
+    }
+
+    /// Stops it as `stop` does, if it runs, and starts it.
+    pub async fn restart(&self, grant: &ContainerGrant, patience: Duration, deadline: Deadline) -> Result<()> {
+        let _lane = self.long.enter(grant.tenant(), deadline).await?;
+        let container = self.podman.containers().get(grant.engine_id().as_str());
+        let seconds = usize::try_from(patience.as_secs()).map_err(Error::internal)?;
+        self.refuse_marked(grant)?;
+        let call = async { container.restart_with_timeout(seconds).await.map_err(failure::of_client) };
+        deadline.extended(patience).bound(call).await
+    }
+
+    /// Freezes its processes. `Conflict` if it does not run.
+    pub async fn pause(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
+        let container = self.podman.containers().get(grant.engine_id().as_str());
+        let call = async { container.pause().await.map_err(failure::of_client) };
+        self.on(grant, deadline, call).await
+    }
+
+    /// Thaws its processes. `Conflict` if it is not paused.
+    pub async fn unpause(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
+        let container = self.podman.containers().get(grant.engine_id().as_str());
+        let call = async { container.unpause().await.map_err(failure::of_client) };
+        self.on(grant, deadline, call).await
+    }
+
+    /// Sends its main process a signal. `Conflict` if it does not run.
+    pub async fn kill(&self, grant: &ContainerGrant, signal: Signal, deadline: Deadline) -> Result<()> {
+        let container = self.podman.containers().get(grant.engine_id().as_str());
+        let call = async { container.send_signal(signal.as_str()).await.map_err(failure::of_client) };
+        self.on(grant, deadline, call).await
     }
 
     /// Asks the main process to end, and kills it after `patience`; fine if it does not run. The deadline grows by
@@ -89,13 +146,25 @@ impl Engine {
     pub async fn stop(&self, grant: &ContainerGrant, patience: Duration, deadline: Deadline) -> Result<()> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
         let path = format!("/v4.0.0/libpod/containers/{}/stop?timeout={}", grant.engine_id(), patience.as_secs());
-        let answer = deadline.extended(patience).bound(self.wire.post(&path)).await?;
+        self.refuse_marked(grant)?;
+        let answer = deadline.extended(patience).bound(self.wire.post(&path)).await;
+        self.wedged.learn(grant.engine_id(), &answer);
+        let answer = answer?;
         if answer.status == StatusCode::NOT_MODIFIED { Ok(()) } else { answer.checked().map(drop) }
     }
 
     /// Takes it away at once, running or not, with its anonymous volumes; fine if it is gone.
     pub async fn remove(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
-        self.short(grant.tenant(), deadline, self.delete(grant.engine_id())).await
+        // A removal that hangs keeps one of the few slots that all removals of the host share, until Podman is
+        // restarted: one that hung is not sent again before the container answers.
+        if self.wedged.is_marked(grant.engine_id()) {
+            match self.status(grant, deadline.within(PROBE_PATIENCE)).await {
+                Ok(_) => {}
+                Err(error) if error.kind == Kind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.on(grant, deadline, self.delete(grant.engine_id())).await
     }
 
     /// Takes away a container that no row owns.
@@ -107,23 +176,30 @@ impl Engine {
     async fn delete(&self, engine_id: &EngineId) -> Result<()> {
         let container = self.podman.containers().get(engine_id.as_str());
         let opts = ContainerDeleteOpts::builder().force(true).volumes(true).timeout(0).build();
-        match container.delete(&opts).await.map_err(failure::of_client) {
-            Err(error) if error.kind == Kind::NotFound => Ok(()),
-            other => other,
-        }
+        // Podman's own clean-up of the killed process may still hold a mount ("device or resource busy").
+        let delete = || async {
+            match container.delete(&opts).await.map_err(failure::of_client) {
+                Err(error) if error.kind == Kind::NotFound => Ok(()),
+                other => other,
+            }
+        };
+        self.patiently(delete).await
     }
 
     /// How it is now. `NotFound` if Podman does not have it.
     pub async fn status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
         let path = format!("/v4.0.0/libpod/containers/{}/json", grant.engine_id());
-        let answer = self.short(grant.tenant(), deadline, self.wire.get(&path)).await?.checked()?;
+        let ask = async { self.wire.get(&path).await?.checked() };
+        let answer = self.on(grant, deadline, ask).await?;
         let InspectedState { status, exit_code, started_at, finished_at } = answer.json::<Inspected>()?.state;
         // Go writes the year 1 for "never".
         let time = |text: String| Some(text).filter(|text| !text.is_empty() && !text.starts_with("0001-"));
-        let running = matches!(status.as_str(), "running" | "paused" | "stopping");
-        let (started_at, finished_at) = (time(started_at), time(finished_at).filter(|_| !running));
-        let exit_code = finished_at.is_some().then_some(exit_code);
-        Ok(Status { word: status, exit_code, started_at, finished_at })
+        let mut status = Status { word: status, exit_code: None, started_at: time(started_at), finished_at: None };
+        if !status.is_running() {
+            status.finished_at = time(finished_at);
+            status.exit_code = status.finished_at.is_some().then_some(exit_code);
+        }
+        Ok(status)
     }
 
     /// The containers that carry this installation's label, for cleaning up after a crash. The filter is exact and
@@ -147,13 +223,23 @@ impl Engine {
         Ok(ours.collect())
     }
 
-    /// The container that carries the label of this row of the ledger, if Podman made one before a crash.
-    pub async fn find_made(&self, tenant: &Tenant, row_id: &str, deadline: Deadline) -> Result<Option<EngineId>> {
-        let filter = ContainerListFilter::LabelKeyVal(CONTAINER.into(), row_id.into());
-        let opts = ContainerListOpts::builder().all(true).filter([filter]).build();
-        let containers = self.podman.containers();
-        let call = async { containers.list(&opts).await.map_err(failure::of_client) };
-        let found = self.short(tenant, deadline, call).await?;
-        Ok(found.into_iter().find_map(|listed| listed.id.and_then(|id| EngineId::parse(&id).ok())))
+    /// The container that Podman made for this row of the ledger before a crash, if it did: of the name that we
+    /// generated, with the row's label.
+    pub async fn find_made(
+        &self,
+        tenant: &Tenant,
+        name: &ContainerName,
+        row_id: &str,
+        deadline: Deadline,
+    ) -> Result<Option<EngineId>> {
+        let path = format!("/v4.0.0/libpod/containers/{}/json", engine_name(tenant, name));
+        let ask = async { self.wire.get(&path).await?.checked() };
+        let made: Made = match self.short(tenant, deadline, ask).await {
+            Ok(answer) => answer.json()?,
+            Err(error) if error.kind == Kind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let ours = made.config.labels.get(CONTAINER).is_some_and(|label| label == row_id);
+        if ours { EngineId::parse(&made.id).map(Some).map_err(failure::unreadable) } else { Ok(None) }
     }
 }

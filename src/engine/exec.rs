@@ -10,7 +10,7 @@ use podman_api::conn::TtyChunk;
 use podman_api::opts::{ExecCreateOpts, UserOpt};
 
 use super::{Deadline, Engine, failure};
-use crate::domain::{Error, ExecUser, Result, Words};
+use crate::domain::{Error, ExecUser, Kind, Result, Words};
 use crate::policy::grant::ContainerGrant;
 
 /// What to run.
@@ -76,7 +76,10 @@ impl Engine {
         let opts = opts.build();
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let create = async { container.create_exec(&opts).await.map_err(failure::of_client) };
-        let exec = deadline.bound(create).await?;
+        self.refuse_marked(grant)?;
+        let exec = deadline.bound(create).await;
+        self.wedged.learn(grant.engine_id(), &exec);
+        let exec = exec?;
         let start_opts = podman_api::opts::ExecStartOpts::builder().build();
         let start = async { exec.start(&start_opts).await.map_err(failure::of_client) };
         let stream = deadline.bound(start).await?;
@@ -177,7 +180,10 @@ fn never_ran(code: i64, stderr: &[u8]) -> Option<Error> {
         return None;
     }
     let text = String::from_utf8_lossy(stderr);
-    let words = text.lines().find(|line| line.starts_with("Error: ") && line.contains("OCI "))?;
-    let (kind, message) = failure::meaning(words)?;
+    let from_runtime =
+        |line: &&str| line.starts_with("Error: ") && (line.contains("OCI ") || line.contains("read unixpacket"));
+    let words = text.lines().find(from_runtime)?;
+    let unknown = (Kind::Refused, "the command could not be started in the container");
+    let (kind, message) = failure::meaning(words).unwrap_or(unknown);
     Some(Error::new(kind, message).because(words))
 }

@@ -19,12 +19,21 @@ pub(super) struct Said {
 
 /// Words of Podman or its runtimes, and what they mean to the caller. The first that matches counts.
 const MEANINGS: &[(&str, Kind, &str)] = &[
+    ("device or resource busy", Kind::Busy, "Podman is busy with this; try again"),
+    ("seccomp profile", Kind::EngineDown, "the host has no seccomp profile; ask its administrator"),
     ("no such container", Kind::NotFound, "no such container"),
     ("no container with", Kind::NotFound, "no such container"),
     ("that name is already in use", Kind::Conflict, "the name is in use"),
+    ("no such volume", Kind::NotFound, "no such volume"),
+    ("volume already exists", Kind::Exists, "the volume exists"),
+    ("volume is being used", Kind::Conflict, "a container has the volume"),
+    ("network not found", Kind::NotFound, "no such network"),
     ("network already exists", Kind::Exists, "the network exists"),
     ("image not known", Kind::NotFound, "the image is not on this host"),
     ("cannot remove container", Kind::Conflict, "the container is running; stop it, or remove it with force"),
+    ("exec session with ID", Kind::Conflict, "the container stopped meanwhile"),
+    ("cannot exec in a container that is not running", Kind::Conflict, "the container is not running"),
+    ("no such network interface", Kind::Busy, "Podman is busy with its networks; try again"),
     ("container state improper", Kind::Conflict, "the container's state does not allow this; is it running?"),
     ("address already in use", Kind::Conflict, "a host port is taken"),
     ("no matching entries in passwd", Kind::Refused, "no such user in the container"),
@@ -38,6 +47,14 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("command that was not found", Kind::NoCommand, "the command was not found in the container"),
     ("executable file not found", Kind::NoCommand, "the command was not found in the container"),
     ("ermission denied: OCI permission denied", Kind::Refused, "the command may not be executed in the container"),
+    ("uids and gids must be in range", Kind::Refused, "a user or group number is out of range"),
+    (
+        "Operation not permitted: OCI permission denied",
+        Kind::Refused,
+        "the command may not be executed in the container",
+    ),
+    ("too many levels of symbolic links", Kind::Conflict, "the path leads in a circle"),
+    ("read-only file system", Kind::Conflict, "the file system is read-only there"),
     ("no such file or directory", Kind::NoPath, "no such path in the container"),
 ];
 
@@ -73,8 +90,12 @@ pub(super) fn of_client(error: podman_api::Error) -> Error {
         podman_api::Error::Error(ConnectionError::Fault { code, message }) => refusal(code.as_u16(), &message),
         podman_api::Error::Error(
             error @ (ConnectionError::Hyper(_) | ConnectionError::IO(_) | ConnectionError::ConnectionNotUpgraded),
-        )
-        | podman_api::Error::Error(error @ ConnectionError::Any(_)) => unreachable(error),
+        ) => unreachable(error),
+        // Streams wrap the client's own errors.
+        podman_api::Error::Error(ConnectionError::Any(inner)) => match inner.downcast::<podman_api::Error>() {
+            Ok(error) => of_client(*error),
+            Err(other) => unreachable(other),
+        },
         podman_api::Error::IO(error) => unreachable(error),
         other => unreadable(other),
     }

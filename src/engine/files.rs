@@ -26,6 +26,8 @@ pub struct FileWrite {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stat {
+    mode: u32,
+    /// Of what the path leads to, links followed.
     is_dir: bool,
     link_target: String,
 }
@@ -34,17 +36,41 @@ struct Stat {
 const MAX_READ: usize = 4 * 1024 * 1024;
 
 impl Engine {
-    /// Writes one file, owned by root. `NotFound` where its directory is missing, `Conflict` where a directory stands
-    /// at its name (Podman would replace the directory with the file).
-    ///
-    /// The parent is resolved first and one plain name is put into it: Podman 5.8.7 loses its way at `/` across
-    /// absolute links (podman#29805), and a missing parent would be made.
+    /// Writes one file, owned by the container's user. A link is followed. `NotFound` where its directory is missing, `Conflict` where
+    /// something other than a regular file stands at its name (Podman would replace a directory or a device with it).
     pub async fn write_file(&self, grant: &ContainerGrant, file: &FileWrite, deadline: Deadline) -> Result<()> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
+        self.refuse_marked(grant)?;
         let mut header = tar::Header::new_gnu();
         header.set_size(file.content.len() as u64);
         header.set_mode(file.mode);
-        self.put(grant, &file.path, header, &file.content, deadline).await
+        let at = self.end_of_links(grant, &file.path, deadline).await?;
+        self.put(grant, &at, header, &file.content, deadline).await
+    }
+
+    /// Where a file is to be written: its path, or where the link that stands there leads.
+    async fn end_of_links(
+        &self,
+        grant: &ContainerGrant,
+        path: &ContainerPath,
+        deadline: Deadline,
+    ) -> Result<ContainerPath> {
+        let Some(stat) = self.stat(grant, path.as_str(), deadline).await? else { return Ok(path.clone()) };
+        let occupied = |what: &'static str| Err(Error::new(Kind::Conflict, what));
+        if stat.is_dir {
+            return occupied("a directory stands at that path");
+        }
+        if stat.is_regular() {
+            return Ok(path.clone());
+        }
+        if !stat.is_link() {
+            return occupied("something other than a regular file stands at that path");
+        }
+        let target = ContainerPath::parse(&stat.link_target).map_err(failure::unreadable)?;
+        match self.stat(grant, target.as_str(), deadline).await? {
+            Some(stat) if !stat.is_regular() => occupied("something other than a regular file stands at that path"),
+            _ => Ok(target),
+        }
     }
 
     /// Makes one directory for a user of that id; fine if it exists.
@@ -84,7 +110,7 @@ impl Engine {
         let path = format!("{}&noOverwriteDirNonDir=true", archive_url(grant, &parent));
         let put = async {
             let answer = self.wire.put_tar(&path, Bytes::from(archive)).await?;
-            answer.checked().map(drop).map_err(directory_in_the_way)
+            answer.checked().map(drop).map_err(not_there)
         };
         deadline.bound(put).await
     }
@@ -103,7 +129,7 @@ impl Engine {
             }
             first_file(&archive)
         };
-        match self.short(grant.tenant(), deadline, read).await {
+        match self.on(grant, deadline, read).await {
             Err(error) if error.kind == Kind::NoPath => Ok(None),
             other => other,
         }
@@ -111,21 +137,43 @@ impl Engine {
 
     /// What a directory's path resolves to.
     async fn directory(&self, grant: &ContainerGrant, path: &str, deadline: Deadline) -> Result<String> {
-        let missing = || Error::new(Kind::NotFound, "no such directory in the container");
+        match self.stat(grant, path, deadline).await? {
+            Some(stat) if stat.is_dir => Ok(stat.link_target),
+            _ => Err(Error::new(Kind::NotFound, "no such directory in the container")),
+        }
+    }
+
+    /// What stands at a path; none if nothing does. `NotFound` if Podman does not have the container.
+    async fn stat(&self, grant: &ContainerGrant, path: &str, deadline: Deadline) -> Result<Option<Stat>> {
         let url = archive_url(grant, path);
-        let answer = deadline.bound(self.wire.head(&url)).await?;
-        // A HEAD has no body, so the reason for a 404 is not told: the container or the path. The ledger has the
-        // container.
+        let answer = deadline.bound(self.wire.head(&url)).await;
+        self.wedged.learn(grant.engine_id(), &answer);
+        let answer = answer?;
         if answer.status == hyper::StatusCode::NOT_FOUND {
-            return Err(missing());
+            // A HEAD has no body to say what is missing: the path, or the container.
+            self.status(grant, deadline).await?;
+            return Ok(None);
         }
         let answer = answer.checked()?;
         let header = answer.headers.get("x-docker-container-path-stat").map(|value| STANDARD.decode(value.as_bytes()));
         let Some(Ok(bytes)) = header else {
             return Err(failure::unreadable("a path without its stat"));
         };
-        let stat: Stat = serde_json::from_slice(&bytes).map_err(failure::unreadable)?;
-        if stat.is_dir { Ok(stat.link_target) } else { Err(missing()) }
+        serde_json::from_slice(&bytes).map(Some).map_err(failure::unreadable)
+    }
+}
+
+impl Stat {
+    /// Go's file mode bits: a link; and anything that is not regular.
+    const LINK: u32 = 1 << 27;
+    const IRREGULAR: u32 = 1 << 31 | Self::LINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
+
+    fn is_link(&self) -> bool {
+        self.mode & Self::LINK != 0
+    }
+
+    fn is_regular(&self) -> bool {
+        self.mode & Self::IRREGULAR == 0
     }
 }
 
@@ -135,14 +183,15 @@ fn archive_url(grant: &ContainerGrant, path: &str) -> String {
     format!("/v1.40/containers/{}/archive?path={path}", grant.engine_id())
 }
 
-/// Podman's words for a file that would have to replace a directory.
-fn directory_in_the_way(error: Error) -> Error {
-    let exists = error.cause.as_ref().is_some_and(|cause| cause.contains("file exists") || cause.contains("directory"));
-    if error.kind == Kind::Engine && exists {
-        let cause = error.cause.unwrap_or_default();
-        return Error::new(Kind::Conflict, "a directory stands at that path").because(cause);
+/// Podman's words for what cannot be written where it should go.
+fn not_there(error: Error) -> Error {
+    const WORDS: &[&str] = &["file exists", "directory", "permission denied", "not permitted", "invalid argument"];
+    let known = error.cause.as_ref().is_some_and(|cause| WORDS.iter().any(|words| cause.contains(words)));
+    match error.kind {
+        Kind::Busy => error.said(Kind::Conflict, "the file is mounted there and cannot be replaced"),
+        Kind::Engine if known => error.said(Kind::Conflict, "no file can be written at that path"),
+        _ => error,
     }
-    error
 }
 
 /// The content of an archive's only file; none if it holds something else.

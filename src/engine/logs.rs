@@ -31,36 +31,101 @@ impl Engine {
     /// Reads the log, both streams together, keeping the newest bytes of the bound.
     pub async fn logs(&self, grant: &ContainerGrant, request: &LogRequest, deadline: Deadline) -> Result<Logs> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
-        let mut opts = ContainerLogsOpts::builder()
-            .stdout(true)
-            .stderr(true)
-            .tail(request.tail.to_string())
-            .timestamps(request.timestamps);
+        self.refuse_marked(grant)?;
+        // Without `tail`: Podman 4.3.1 loses parts of lines that were written in pieces where it is given. The file is
+        // bounded, and the lines are counted here.
+        let mut opts = ContainerLogsOpts::builder().stdout(true).stderr(true).timestamps(request.timestamps);
         if let Some(since) = request.since {
             opts = opts.since(since.to_string());
         }
         let opts = opts.build();
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let read = async {
-            let mut kept = Vec::new();
-            let mut truncated = false;
+            let mut last = Last::new(request.tail as usize, self.logs_bytes);
             let mut chunks = container.logs(&opts);
             while let Some(chunk) = chunks.next().await {
-                kept.extend_from_slice(&chunk.map_err(failure::of_client)?);
-                if kept.len() > 2 * self.logs_bytes {
-                    truncated = true;
-                    kept.drain(..kept.len() - self.logs_bytes);
-                }
+                last.take(&chunk.map_err(failure::of_client)?);
             }
-            if kept.len() > self.logs_bytes {
-                truncated = true;
-                kept.drain(..kept.len() - self.logs_bytes);
-            }
-            if truncated && let Some(end_of_line) = kept.iter().position(|byte| *byte == b'\n') {
-                kept.drain(..=end_of_line);
-            }
-            Ok(Logs { text: String::from_utf8_lossy(&kept).into_owned(), truncated })
+            Ok(last.finish())
         };
-        deadline.bound(read).await
+        let outcome = deadline.bound(read).await;
+        self.wedged.learn(grant.engine_id(), &outcome);
+        outcome
+    }
+}
+
+/// The last lines of a stream, within a bound of bytes.
+struct Last {
+    lines: usize,
+    bytes: usize,
+    kept: Vec<u8>,
+    cut: bool,
+}
+
+impl Last {
+    fn new(lines: usize, bytes: usize) -> Self {
+        Self { lines, bytes, kept: Vec::new(), cut: false }
+    }
+
+    fn take(&mut self, chunk: &[u8]) {
+        self.kept.extend_from_slice(chunk);
+        // Now and then, not at every chunk: a drain moves everything behind it.
+        if self.kept.len() > 2 * self.bytes {
+            self.trim();
+        }
+    }
+
+    /// Drops what is in front of the last lines, and of the last bytes up to the next line.
+    fn trim(&mut self) {
+        let ends_line = self.kept.last() == Some(&b'\n');
+        let mut ends = self.kept.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        // The end of the last line, where it has one, begins no further line.
+        let first = ends.nth(self.lines - usize::from(self.lines > 0 && !ends_line)).unwrap_or(0);
+        let first = if self.lines == 0 { self.kept.len() } else { first };
+        self.kept.drain(..first);
+        if self.kept.len() > self.bytes {
+            self.cut = true;
+            self.kept.drain(..self.kept.len() - self.bytes);
+            if let Some(end) = self.kept.iter().position(|byte| *byte == b'\n') {
+                self.kept.drain(..=end);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Logs {
+        self.trim();
+        Logs { text: String::from_utf8_lossy(&self.kept).into_owned(), truncated: self.cut }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last(lines: usize, bytes: usize, chunks: &[&str]) -> (String, bool) {
+        let mut last = Last::new(lines, bytes);
+        chunks.iter().for_each(|chunk| last.take(chunk.as_bytes()));
+        let Logs { text, truncated } = last.finish();
+        (text, truncated)
+    }
+
+    #[test]
+    fn the_last_lines_are_kept() {
+        let chunks = ["one ", "line\nnext\n", "end"];
+        assert_eq!(last(100, 1000, &chunks), ("one line\nnext\nend".into(), false));
+        assert_eq!(last(2, 1000, &chunks), ("next\nend".into(), false));
+        assert_eq!(last(1, 1000, &chunks), ("end".into(), false));
+        assert_eq!(last(0, 1000, &chunks), (String::new(), false));
+        assert_eq!(last(1, 1000, &["a\nb\n"]), ("b\n".into(), false));
+        assert_eq!(last(5, 1000, &[""]), (String::new(), false));
+    }
+
+    #[test]
+    fn the_newest_bytes_are_kept_from_a_line_on() {
+        let (text, cut) = last(1000, 10, &["aaaa\nbbbb\ncccc\n"]);
+        assert_eq!((text.as_str(), cut), ("cccc\n", true));
+        let many = vec!["0123456789\n"; 1000];
+        let (text, cut) = last(10_000, 100, &many);
+        assert!(cut && text.len() <= 100 && text.starts_with("0123456789\n"), "{text}");
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! | call | through | why |
 //! |---|---|---|
-//! | ping, start, remove, logs, exec create/start/inspect, archive get, network create, list by label | podman-api | right as measured |
+//! | ping, start, remove, logs, exec create/start/inspect, archive get, networks, volumes, list by label | podman-api | right as measured |
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
 //! | stop | [`wire`] | podman-api sends `Timeout=`, Podman reads `timeout=` |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
 //! | image inspect | [`wire`] | its types are stricter than two versions of Podman |
 //!
-//! Short calls run on [`Workers`], shared fairly among tenants. Long ones (exec, stop, logs, files) have a bound of
+//! Short calls run on [`Workers`], of which no tenant has more than half, and one at a time for each container. Long ones (exec, stop, logs, files) have a bound of
 //! their own for each tenant. Every call ends at its [`Deadline`].
 
 mod containers;
@@ -22,16 +22,20 @@ mod lanes;
 mod logs;
 mod networks;
 mod spec;
+mod volumes;
+mod wedged;
 mod wire;
 mod workers;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use podman_api::Podman;
 
 use crate::config;
-use crate::domain::{Result, Tenant, World};
+use crate::domain::{Kind, Result, Tenant, World};
+use crate::policy::grant::ContainerGrant;
 
 pub use containers::{Labelled, Status};
 pub use deadline::Deadline;
@@ -42,8 +46,13 @@ pub use logs::{LogRequest, Logs};
 pub use spec::Identity;
 
 use lanes::Lanes;
+use wedged::Wedged;
 use wire::Wire;
 use workers::Workers;
+
+/// How often a call is tried again while Podman is busy with the same thing, and after how long, doubled each time.
+const BUSY_TRIES: u32 = 6;
+const BUSY_PAUSE: Duration = Duration::from_millis(30);
 
 /// How long a health check waits for Podman.
 const PING_PATIENCE: Duration = Duration::from_secs(2);
@@ -55,7 +64,9 @@ pub struct Engine {
     wire: Wire,
     workers: Workers,
     long: Lanes,
+    wedged: Wedged,
     request_timeout: Duration,
+    seccomp_path: Arc<Path>,
     output_bytes: usize,
     logs_bytes: usize,
     world: World,
@@ -63,16 +74,18 @@ pub struct Engine {
 
 impl Engine {
     /// A client of the socket that the configuration names. Nothing is sent yet.
-    pub fn new(engine: &config::Engine, containers: &config::Containers, world: World) -> Self {
+    pub fn new(engine: &config::Engine, output: &config::Output, world: World) -> Self {
         let socket: &Path = &engine.socket;
         Self {
             podman: Podman::unix(socket),
             wire: Wire::new(socket.to_owned()),
             workers: Workers::new(engine.max_workers),
             long: Lanes::new(engine.long_calls_per_tenant),
+            wedged: Wedged::default(),
             request_timeout: engine.request_timeout,
-            output_bytes: containers.exec_output_bytes,
-            logs_bytes: containers.logs_bytes,
+            seccomp_path: engine.seccomp_path.as_path().into(),
+            output_bytes: output.exec_bytes,
+            logs_bytes: output.logs_bytes,
             world,
         }
     }
@@ -91,6 +104,41 @@ impl Engine {
     /// Workers that are busy, and workers in all.
     pub fn usage(&self) -> (usize, usize) {
         self.workers.usage()
+    }
+
+    /// Tries again a few times while Podman is in the middle of something else.
+    async fn patiently<T, F: Future<Output = Result<T>>>(&self, call: impl Fn() -> F) -> Result<T> {
+        let mut tries = 0;
+        loop {
+            match call().await {
+                Err(error) if error.kind == Kind::Busy && tries < BUSY_TRIES => {
+                    tries += 1;
+                    tracing::debug!(?error, tries, "Podman is busy; trying again");
+                    tokio::time::sleep(BUSY_PAUSE * 2_u32.pow(tries)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Refuses long calls on a container that did not answer; a short one will find out when it does again.
+    fn refuse_marked(&self, grant: &ContainerGrant) -> Result<()> {
+        if self.wedged.is_marked(grant.engine_id()) { Err(wedged::no_answer()) } else { Ok(()) }
+    }
+
+    /// A short call on one container, in its turn.
+    async fn on<T>(
+        &self,
+        grant: &ContainerGrant,
+        deadline: Deadline,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let _turn = self.wedged.turn(grant.engine_id(), deadline).await?;
+        // The turn before the place: calls that queue for one container must not hold places.
+        let _place = deadline.bound(self.workers.enter(&grant.tenant().id)).await?;
+        let outcome = deadline.bound(call).await;
+        self.wedged.learn(grant.engine_id(), &outcome);
+        outcome
     }
 
     /// A short call on behalf of a tenant.

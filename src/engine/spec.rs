@@ -1,13 +1,14 @@
 //! Podman's create body, written from the admitted spec. Every field stands here; a tenant's text fills values only.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::Image;
-use crate::domain::{ContainerName, Tenant};
-use crate::policy::spec::ContainerSpec;
+use crate::domain::{ContainerName, Mount, MountSource, NetworkMode, PublishedPort, Tenant};
+use crate::policy::spec::{ContainerSpec, USER_IDS};
 
 /// Label of the installation that made an object.
 pub(super) const INSTALLATION: &str = "io.podgate.installation";
@@ -15,6 +16,9 @@ pub(super) const INSTALLATION: &str = "io.podgate.installation";
 const TENANT: &str = "io.podgate.tenant";
 /// Label with the ledger's identifier of a container.
 pub(super) const CONTAINER: &str = "io.podgate.container";
+
+/// Label with the time at which the container goes by itself, as it was at create.
+const EXPIRES: &str = "io.podgate.expires";
 
 /// What ties a Podman container to the ledger.
 pub struct Identity<'a> {
@@ -26,6 +30,10 @@ pub struct Identity<'a> {
     pub tenant: &'a Tenant,
     /// Name within the tenant.
     pub name: &'a ContainerName,
+    /// The ports it holds on the host.
+    pub ports: &'a [PublishedPort],
+    /// When it goes by itself, RFC 3339.
+    pub expires: Option<String>,
 }
 
 /// The capabilities of a plain service, without NET_RAW, MKNOD and AUDIT_WRITE (SECURITY rule 6).
@@ -44,15 +52,36 @@ const CAPABILITIES: &[&str] = &[
 ];
 
 /// CPU accounting period in microseconds, the kernel's default.
-const CPU_PERIOD: u64 = 100_000;
+const CPU_PERIOD: i64 = 100_000;
 
 /// Processes that one user id may have on the whole host. Podman sets a default of its own, which a service without
 /// CAP_SYS_RESOURCE may not; the container's own bound is the pids limit.
 const PROCESSES_PER_USER: u64 = 8192;
 
-/// The name of a tenant's network.
-pub(super) fn network_name(tenant: &Tenant) -> String {
-    format!("podgate-{}", tenant.slug)
+/// The name of a tenant's network of that mode. Slugs have no dot, so no two names meet.
+pub(super) fn network_name(tenant: &Tenant, mode: NetworkMode) -> Option<String> {
+    match mode {
+        NetworkMode::None => None,
+        NetworkMode::Internal => Some(format!("podgate-{}.internal", tenant.slug)),
+        NetworkMode::Egress => Some(format!("podgate-{}", tenant.slug)),
+    }
+}
+
+/// The bridge of a tenant's network: `pg-` marks it for the host's firewall (deploy/podgate.nft). Linux takes 15 bytes;
+/// Podman takes more and then fails to start. The tenant's id is random, so 44 bits of it do not meet.
+pub(super) fn bridge_name(tenant: &Tenant, mode: NetworkMode) -> String {
+    let kind = if mode == NetworkMode::Internal { 'i' } else { 'e' };
+    format!("pg-{kind}{}", tenant.id.get(..11).unwrap_or(&tenant.id))
+}
+
+/// Podman's name of a container. The dot keeps it from being an id, which Podman 5 would confuse it with.
+pub(super) fn engine_name(tenant: &Tenant, name: &ContainerName) -> String {
+    format!("{}.{name}", tenant.slug)
+}
+
+/// The name of a volume, of our identifier.
+pub(super) fn volume_name(id: &str) -> String {
+    format!("podgate-{id}")
 }
 
 /// The labels by which an operator, and we after a crash, know an object.
@@ -62,15 +91,16 @@ pub(super) fn labels(id: &Identity<'_>) -> BTreeMap<String, String> {
         (TENANT, id.tenant.slug.to_string()),
         (CONTAINER, id.row_id.to_owned()),
     ];
-    ours.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let expires = id.expires.clone().map(|time| (EXPIRES, time));
+    ours.into_iter().chain(expires).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The body of `POST /libpod/containers/create`.
-pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>) -> impl Serialize {
+pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>, seccomp: &Path) -> impl Serialize {
     let mut all_labels = spec.labels.clone();
     all_labels.extend(labels(id));
     let limits = &spec.limits;
-    let ports: Vec<_> = spec
+    let ports: Vec<_> = id
         .ports
         .iter()
         .map(|port| {
@@ -82,11 +112,13 @@ pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>) -> im
             })
         })
         .collect();
+    let capabilities: Vec<&str> =
+        CAPABILITIES.iter().copied().chain(spec.capabilities.iter().map(String::as_str)).collect();
     let mut body = json!({
         // The id, so that what was looked at is what runs, whatever the tag says by now.
         "image": image.id,
         "raw_image_name": spec.image.as_str(),
-        "name": format!("{}.{}", id.tenant.slug, id.name),
+        "name": engine_name(id.tenant, id.name),
         "hostname": id.name.as_str(),
         "labels": all_labels,
         "env": spec.environment,
@@ -95,12 +127,10 @@ pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>) -> im
         "work_dir": spec.workdir.as_deref().unwrap_or(&image.workdir),
         "image_volume_mode": "ignore",
         "base_hosts_file": "none",
-        "netns": {"nsmode": "bridge"},
-        "Networks": {network_name(id.tenant): {"aliases": [id.name.as_str()]}},
-        "portmappings": ports,
         "no_new_privileges": true,
         "cap_drop": ["ALL"],
-        "cap_add": CAPABILITIES,
+        "cap_add": capabilities,
+        "seccomp_profile_path": seccomp,
         "r_limits": [
             {"type": "nofile", "soft": limits.open_files, "hard": limits.open_files},
             {"type": "nproc", "soft": PROCESSES_PER_USER, "hard": PROCESSES_PER_USER},
@@ -109,11 +139,41 @@ pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>) -> im
             // Swap counts memory and swap together: equal means no swap.
             "memory": {"limit": limits.memory_bytes, "swap": limits.memory_bytes},
             "pids": {"limit": limits.pids},
-            "cpu": {"period": CPU_PERIOD, "quota": cpu_quota(limits.cpus)},
+            "cpu": {"period": CPU_PERIOD, "quota": cpu_quota(limits.cpu_millis)},
         },
         // `options.max-size` is ignored by Podman; this is not.
         "log_configuration": {"driver": "k8s-file", "size": limits.log_bytes},
     });
+    match network_name(id.tenant, spec.network) {
+        None => body["netns"] = json!({"nsmode": "none"}),
+        Some(network) => {
+            body["netns"] = json!({"nsmode": "bridge"});
+            body["Networks"] = json!({network: {"aliases": [id.name.as_str()]}});
+            body["portmappings"] = json!(ports);
+        }
+    }
+    let (mut volumes, mut binds) = (Vec::new(), Vec::new());
+    for Mount { source, target } in &spec.mounts {
+        match source {
+            MountSource::Volume(id) => volumes.push(json!({"Name": volume_name(id), "Dest": target.as_str()})),
+            MountSource::Share { path, read_only } => {
+                let mut options = vec!["rbind", if *read_only { "ro" } else { "rw" }, "nosuid", "nodev", "rprivate"];
+                // Without it the files of the host's users belong to nobody inside.
+                options.extend(spec.first_user_id.map(|_| "idmap"));
+                binds.push(json!({
+                    "type": "bind", "source": path, "destination": target.as_str(), "options": options,
+                }));
+            }
+        }
+    }
+    body["volumes"] = json!(volumes);
+    body["mounts"] = json!(binds);
+    if let Some(first) = spec.first_user_id {
+        let map = json!([{"container_id": 0, "host_id": first, "size": USER_IDS}]);
+        // An explicit map: `auto` alone is silently ignored.
+        body["userns"] = json!({"nsmode": "private"});
+        body["idmappings"] = json!({"UIDMap": map, "GIDMap": map});
+    }
     if let Some(command) = &spec.command {
         body["command"] = json!(command.as_slice());
     }
@@ -127,6 +187,6 @@ pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>) -> im
 }
 
 /// Microseconds of CPU a period; the kernel takes no less than 1,000.
-fn cpu_quota(cpus: f64) -> i64 {
-    ((cpus * CPU_PERIOD as f64) as i64).max(1000)
+fn cpu_quota(millis: i64) -> i64 {
+    millis.saturating_mul(CPU_PERIOD / 1000).max(1000)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::Kind;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Reconciled};
 use crate::limit::Limiter;
 use crate::policy::grant::SystemGrant;
 
@@ -18,21 +18,21 @@ const AWAY: Duration = Duration::from_secs(2);
 /// Reconciles now and then, for ever. The first round runs at once: what a crash left is gone before anybody looks.
 pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
     let mut away = false;
+    let mut orphans_left = true;
     loop {
         let pause = match lifecycle.reconcile(&grant).await {
-            Ok(done) => {
-                if away || done.rows + done.orphans + done.failed > 0 {
-                    let (rows, orphans, failed) = (done.rows, done.orphans, done.failed);
-                    tracing::info!(rows, orphans, failed, "ledger and Podman reconciled");
+            Ok(Reconciled { rows, failed }) => {
+                if away || rows + failed > 0 {
+                    tracing::info!(rows, failed, "ledger and Podman reconciled");
                 }
                 away = false;
-                if done.failed > 0 { UNSETTLED } else { SETTLED }
+                if failed > 0 { UNSETTLED } else { SETTLED }
             }
             Err(error) if error.kind == Kind::EngineDown => {
                 if !away {
                     tracing::warn!(?error, "Podman is out of reach; waiting for it");
                 }
-                away = true;
+                (away, orphans_left) = (true, true);
                 AWAY
             }
             Err(error) => {
@@ -40,7 +40,34 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
                 UNSETTLED
             }
         };
-        tokio::time::sleep(pause).await;
+        if orphans_left && !away {
+            match lifecycle.remove_orphans(&grant).await {
+                Ok(gone) => {
+                    orphans_left = false;
+                    if gone > 0 {
+                        tracing::info!(gone, "containers of ours that nobody owns were removed");
+                    }
+                }
+                Err(error) => tracing::warn!(?error, "containers without an owner could not be looked for"),
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = lifecycle.left_unsettled() => tokio::time::sleep(AWAY).await,
+        }
+    }
+}
+
+/// Takes expired containers and deleted tenants away, every second, for ever.
+pub async fn sweep(lifecycle: Lifecycle, grant: SystemGrant) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Err(error) = lifecycle.expire(&grant).await {
+            tracing::warn!(?error, "expired containers could not be looked for");
+        }
+        if let Err(error) = lifecycle.delete_marked_tenants(&grant).await {
+            tracing::warn!(?error, "deleted tenants could not be looked for");
+        }
     }
 }
 

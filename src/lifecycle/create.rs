@@ -1,10 +1,10 @@
 //! Creating a container: reserve, make, record, start, confirm.
 
 use super::{Claim, Lifecycle};
-use crate::domain::{EngineId, Error, Kind, Result};
+use crate::domain::{EngineId, Error, Kind, PublishedPort, Result, timestamp_ms};
 use crate::engine::{Deadline, Identity, Status};
 use crate::policy::grant::{ContainerGrant, CreateGrant};
-use crate::store::{Container, Reservation};
+use crate::store::{Container, Promised, Reservation};
 
 /// A container that was just made.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct CreatedContainer {
     pub grant: ContainerGrant,
     /// How it is.
     pub status: Status,
+    /// The ports it publishes.
+    pub ports: Vec<PublishedPort>,
 }
 
 impl Lifecycle {
@@ -26,24 +28,37 @@ impl Lifecycle {
         let deadline = self.engine.deadline();
         let image = self.engine.image(grant, deadline).await?;
         self.engine.ensure_network(grant, &self.installation, deadline).await?;
+        let limits = grant.spec().limits;
         let reservation = Reservation {
             name: grant.name(),
             image: grant.spec().image.as_str(),
             image_id: &image.id,
             created_by: &grant.principal().account_id,
+            profile: &grant.spec().profile,
+            promised: Promised { memory_bytes: limits.memory_bytes, cpu_millis: limits.cpu_millis, pids: limits.pids },
             ports: &grant.spec().ports,
+            auto_ports: grant.spec().auto_ports.clone(),
+            volumes: &grant.spec().volume_ids(),
+            expires_in: grant.spec().expires_in,
+            idle: grant.spec().idle,
         };
-        let row = self.store.reserve_container(grant.tenant(), &reservation).await?;
+        let (row, ports) = self.store.reserve_container(grant.tenant(), &reservation).await?;
         let claim = self.claim(&row.id).ok_or_else(|| Error::internal("a new row is already claimed"))?;
         self.fail_point.reached("create.reserved");
 
-        let identity =
-            Identity { installation: &self.installation, row_id: &row.id, tenant: grant.tenant(), name: grant.name() };
+        let identity = Identity {
+            installation: &self.installation,
+            row_id: &row.id,
+            tenant: grant.tenant(),
+            name: grant.name(),
+            ports: &ports,
+            expires: row.expires_ms.map(timestamp_ms),
+        };
         let made = self.engine.create(grant, &image, &identity, deadline).await;
         self.fail_point.reached("create.created");
         match made {
             Ok(engine_id) => match self.settle(grant, &row, &engine_id, deadline).await {
-                Ok(created) => Ok(created),
+                Ok((grant, status)) => Ok(CreatedContainer { grant, status, ports }),
                 Err(error) => {
                     self.undo(row, Some(engine_id), grant, claim).await;
                     Err(blame(error))
@@ -63,18 +78,19 @@ impl Lifecycle {
         row: &Container,
         engine_id: &EngineId,
         deadline: Deadline,
-    ) -> Result<CreatedContainer> {
+    ) -> Result<(ContainerGrant, Status)> {
         self.store.record_engine_id(row, engine_id).await?;
         self.fail_point.reached("create.recorded");
         let made = grant.made(row, engine_id.clone());
         if grant.spec().start {
+            self.take_running(&made).await?;
             self.engine.start(&made, deadline).await?;
         }
         self.fail_point.reached("create.started");
         let status = self.engine.status(&made, deadline).await?;
         self.store.confirm_container(row).await?;
         self.fail_point.reached("create.confirmed");
-        Ok(CreatedContainer { grant: made, status })
+        Ok((made, status))
     }
 
     /// Takes back what was made so far. What fails here stays marked in the ledger for the reconciler.
@@ -84,8 +100,9 @@ impl Lifecycle {
             // Without an answer Podman may still have made it: its label tells.
             let engine_id = match engine_id {
                 Some(engine_id) => Some(engine_id),
-                None => self.engine.find_made(grant.tenant(), &row.id, deadline).await?,
+                None => self.engine.find_made(grant.tenant(), &row.name, &row.id, deadline).await?,
             };
+            self.store.quarantine_ports(&row).await?;
             if let Some(engine_id) = engine_id {
                 self.engine.remove(&grant.made(&row, engine_id), deadline).await?;
             }
@@ -93,6 +110,7 @@ impl Lifecycle {
         };
         if let Err(error) = undone.await {
             tracing::warn!(container.row = row.id, ?error, "a failed create is left for the reconciler");
+            self.unsettled.notify_one();
         }
     }
 }

@@ -8,11 +8,15 @@ mod exec;
 mod fail_point;
 mod reconcile;
 mod remove;
+mod run;
+mod tenants;
 mod users;
+mod volumes;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{Error, Result};
@@ -33,6 +37,8 @@ pub struct Lifecycle {
     fail_point: FailPoint,
     tasks: TaskTracker,
     in_flight: Arc<Mutex<HashSet<String>>>,
+    unsettled: Arc<Notify>,
+    alone: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
 impl Lifecycle {
@@ -45,6 +51,8 @@ impl Lifecycle {
             fail_point,
             tasks: TaskTracker::new(),
             in_flight: Arc::default(),
+            unsettled: Arc::default(),
+            alone: Arc::default(),
         }
     }
 
@@ -54,9 +62,24 @@ impl Lifecycle {
         self.tasks.wait().await;
     }
 
+    /// Waits until something was left for the reconciler.
+    pub async fn left_unsettled(&self) {
+        self.unsettled.notified().await;
+    }
+
     /// Runs `work` to its end even if the caller stops waiting for it.
     async fn to_the_end<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         self.tasks.spawn(work).await.map_err(Error::internal)?
+    }
+
+    /// Waits until nobody else holds this row for a change that is read first and then written.
+    async fn alone(&self, row_id: &str) -> OwnedMutexGuard<()> {
+        let row = {
+            let mut rows = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            rows.retain(|id, row| id == row_id || Arc::strong_count(row) > 1);
+            Arc::clone(rows.entry(row_id.to_owned()).or_default())
+        };
+        row.lock_owned().await
     }
 
     /// Marks a row as being worked on, so that no reconciler takes it for what a crash left.

@@ -11,48 +11,70 @@ use crate::store::Container;
 pub struct Reconciled {
     /// Rows half made or half removed, now gone with their containers.
     pub rows: usize,
-    /// Containers of ours without a row, now gone.
-    pub orphans: usize,
     /// What could not be settled; the next round tries again.
     pub failed: usize,
 }
 
 impl Lifecycle {
-    /// One round: rows that are not settled are taken back, containers that no row owns are taken away.
+    /// One round over the ledger: rows that are not settled are taken back, rows that are said to run are looked at.
     ///
     /// Fails as a whole only where Podman or the store is out of reach.
     pub async fn reconcile(&self, grant: &SystemGrant) -> Result<Reconciled> {
         let mut done = Reconciled::default();
-        let unsettled = self.store.unsettled_containers().await?;
-        for row in unsettled {
-            let Some(_claim) = self.claim(&row.id) else { continue };
-            match self.take_back(grant, &row).await {
-                Ok(()) => done.rows += 1,
+        let mut settle = |outcome: Result<bool>, what: &str, row_id: &str| {
+            match outcome {
+                Ok(true) => done.rows += 1,
+                Ok(false) => {}
                 Err(error) if error.kind == Kind::EngineDown => return Err(error),
                 Err(error) => {
+                    tracing::warn!(row = row_id, ?error, "{what}");
                     done.failed += 1;
-                    tracing::warn!(container.row = row.id, ?error, "a container could not be settled");
                 }
             }
+            Ok(())
+        };
+        for row in self.store.unsettled_containers().await? {
+            settle(self.take_back_if_unsettled(grant, &row).await, "a container could not be settled", &row.id)?;
         }
-        for orphan in self.engine.labelled(grant, &self.installation, self.engine.deadline()).await? {
-            match self.remove_if_orphan(grant, &orphan).await {
-                Ok(false) => {}
-                Ok(true) => done.orphans += 1,
-                Err(error) => {
-                    done.failed += 1;
-                    tracing::warn!(container.id = orphan.engine_id.short(), ?error, "an orphan could not be removed");
-                }
-            }
+        // After the containers that have them.
+        for volume in self.store.unsettled_volumes().await? {
+            let outcome = self.settle_volume(grant, &volume, false).await;
+            settle(outcome, "a volume could not be settled", &volume.id)?;
+        }
+        for row in self.store.running_containers().await? {
+            let outcome = self.look_at(grant, &row).await.map(|()| false);
+            settle(outcome, "a running container could not be looked at", &row.id)?;
         }
         Ok(done)
     }
 
-    async fn take_back(&self, grant: &SystemGrant, row: &Container) -> Result<()> {
+    /// Takes away containers of ours that no row owns. At start and after Podman was away: nothing makes one later, and
+    /// the list that finds them waits for every container on the host, a wedged one too.
+    pub async fn remove_orphans(&self, grant: &SystemGrant) -> Result<usize> {
+        let mut gone = 0;
+        for orphan in self.engine.labelled(grant, &self.installation, self.engine.deadline()).await? {
+            match self.remove_if_orphan(grant, &orphan).await {
+                Ok(removed) => gone += usize::from(removed),
+                Err(error) => {
+                    tracing::warn!(container.id = orphan.engine_id.short(), ?error, "an orphan could not be removed");
+                }
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn take_back_if_unsettled(&self, grant: &SystemGrant, row: &Container) -> Result<bool> {
+        let Some(_claim) = self.claim(&row.id) else { return Ok(false) };
+        // What was unsettled when the list was read may have been settled by whoever worked on it since.
+        let Some(row) = self.store.unsettled_container(&row.id).await? else { return Ok(false) };
+        self.take_back(grant, &row).await.map(|()| true)
+    }
+
+    pub(super) async fn take_back(&self, grant: &SystemGrant, row: &Container) -> Result<()> {
         let deadline = self.engine.deadline();
         let engine_id = match &row.engine_id {
             Some(engine_id) => Some(engine_id.clone()),
-            None => self.engine.find_made(&row.tenant, &row.id, deadline).await?,
+            None => self.engine.find_made(&row.tenant, &row.name, &row.id, deadline).await?,
         };
         if let Some(engine_id) = engine_id {
             self.engine.remove(&grant.over(row, engine_id), deadline).await?;

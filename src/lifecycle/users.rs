@@ -28,6 +28,8 @@ impl Lifecycle {
     /// Adds the user with a home directory. `Conflict` if there is one of that name, or the container does not run.
     pub async fn add_user(&self, grant: &ContainerGrant, user: &NewUser) -> Result<()> {
         let deadline = self.engine.deadline();
+        // Files that are read, changed and written again: one at a time.
+        let _alone = deadline.bound(async { Ok(self.alone(&grant.row().id).await) }).await?;
         let accounts = self.engine.read_file(grant, "/etc/passwd", deadline).await?.unwrap_or_default();
         if has_account(&accounts, &user.username) {
             return Err(Error::new(Kind::Conflict, "the user exists"));

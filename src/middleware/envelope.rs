@@ -7,8 +7,7 @@ use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use super::observe::RequestId;
 use crate::api::error::{from_framework, respond, status_and_type};
-use crate::api::timestamp;
-use crate::domain::{Error, World};
+use crate::domain::{Error, World, timestamp};
 
 /// Catches everything.
 pub struct Envelope {

@@ -1,13 +1,15 @@
 //! From what a tenant asks for to what it gets.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use super::spec::{ContainerLimits, ContainerSpec};
-use crate::config;
+use super::spec::ContainerSpec;
+use crate::config::{Expiry, Profile};
 use crate::domain::{
-    CommandLine, ContainerName, ContainerPath, Details, ExecUser, ImageRef, ImageRequest, Result, Words,
+    CommandLine, ContainerLimits, ContainerName, ContainerPath, Details, ExecUser, ImageRef, ImageRequest, Mount,
+    MountTarget, NetworkMode, Result, WantedPort, Words,
 };
-use crate::store::PublishedPort;
 
 /// A create request as it came, field by field; nothing is believed yet.
 #[derive(Debug, Default)]
@@ -24,14 +26,33 @@ pub struct CreateRequest {
     pub environment: BTreeMap<String, String>,
     /// Host port to container port.
     pub ports: Vec<PortRequest>,
+    /// A volume's or a share's name to a path inside.
+    pub volumes: BTreeMap<String, String>,
     /// Inside the container.
     pub workdir: Option<String>,
     /// Inside the container.
     pub user: Option<String>,
     /// Name to value.
     pub labels: BTreeMap<String, String>,
+    /// Within the profile's.
+    pub limits: LimitsRequest,
+    /// Seconds after which it goes by itself.
+    pub expires_in: Option<i64>,
+    /// Which profile; `default` without.
+    pub profile: Option<String>,
     /// Whether to run it at once.
     pub start: bool,
+}
+
+/// Limits a request asks for; the profile's where it says nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct LimitsRequest {
+    /// Bytes.
+    pub memory_bytes: Option<i64>,
+    /// CPUs.
+    pub cpus: Option<f64>,
+    /// Processes.
+    pub pids: Option<i64>,
 }
 
 /// One entry of `ports`, as text.
@@ -50,10 +71,14 @@ pub(super) struct Admitted {
     command: Option<Words>,
     entrypoint: Option<Words>,
     environment: BTreeMap<String, String>,
+    /// Name and target, in the order of the request; whose they are is for the records to say.
+    pub(super) mounts: Vec<(String, MountTarget)>,
     workdir: Option<String>,
     user: Option<ExecUser>,
     labels: BTreeMap<String, String>,
-    ports: Vec<PublishedPort>,
+    ports: Vec<WantedPort>,
+    expires_in: Option<Duration>,
+    limits: ContainerLimits,
     start: bool,
 }
 
@@ -63,11 +88,9 @@ const MAX_LABELS: usize = 64;
 const MAX_VARIABLES: usize = 256;
 /// All names and values of one map together. Linux bounds arguments and environment of a program at 2 MiB in all.
 const MAX_MAP_BYTES: usize = 128 * 1024;
-/// Lowest host port a tenant may have (SECURITY rule 25).
-const LOWEST_HOST_PORT: u16 = 1024;
 
 /// Parses every field and tells all that is wrong at once.
-pub(super) fn admit(config: &config::Containers, request: CreateRequest) -> Result<Admitted> {
+pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitted> {
     let mut wrong = Details::default();
     let name = wrong.take("name", ContainerName::parse(&request.name));
     let image = wrong.take("image", ImageRequest::parse(&request.image));
@@ -75,25 +98,50 @@ pub(super) fn admit(config: &config::Containers, request: CreateRequest) -> Resu
     let entrypoint = wrong.take_optional("entrypoint", request.entrypoint, Words::parse);
     check_variables(&request.environment, &mut wrong);
     check_labels(&request.labels, &mut wrong);
+    let mounts = parse_mounts(&request.volumes, &mut wrong);
     let workdir = wrong.take_optional("workdir", request.workdir, |path| match path.as_str() {
         "/" => Ok(path),
         other => ContainerPath::parse(other).map(|path| path.as_str().to_owned()),
     });
     let user = wrong.take_optional("user", request.user, |user| ExecUser::parse(&user));
-    let ports = parse_ports(config, &request.ports, &mut wrong);
+    let ports = parse_ports(profile, &request.ports, &mut wrong);
+    let expires_in = expiry(profile.expiry, request.expires_in, &mut wrong);
+    let limits = within(profile.limits, request.limits, &mut wrong);
     match (name, image) {
         (Some(name), Some(image)) => {
             wrong.finish()?;
             let CreateRequest { environment, labels, start, .. } = request;
-            Ok(Admitted { name, image, command, entrypoint, environment, workdir, user, labels, ports, start })
+            Ok(Admitted {
+                name,
+                image,
+                command,
+                entrypoint,
+                environment,
+                mounts,
+                workdir,
+                user,
+                labels,
+                ports,
+                expires_in,
+                limits,
+                start,
+            })
         }
         _ => Err(wrong.into_error()),
     }
 }
 
 impl Admitted {
-    /// The name and the spec, complete with the image that the tenant may use and the limits that always apply.
-    pub(super) fn with_image(self, image: ImageRef, config: &config::Containers) -> (ContainerName, ContainerSpec) {
+    /// The name and the spec, complete with what policy found: the image the tenant may use, the profile it chose, and
+    /// its user ids.
+    pub(super) fn complete(
+        self,
+        image: ImageRef,
+        profile: (String, &Profile),
+        mounts: Vec<Mount>,
+        first_user_id: Option<u32>,
+    ) -> (ContainerName, ContainerSpec) {
+        let (profile_name, profile) = profile;
         let spec = ContainerSpec {
             image,
             command: self.command,
@@ -103,17 +151,45 @@ impl Admitted {
             user: self.user,
             labels: self.labels,
             ports: self.ports,
-            port_address: config.port_address,
-            limits: ContainerLimits {
-                memory_bytes: config.memory_bytes,
-                pids: config.pids,
-                cpus: config.cpus,
-                open_files: config.open_files,
-                log_bytes: config.log_bytes,
-            },
+            mounts,
+            auto_ports: profile.auto_ports.clone(),
+            port_address: profile.port_address,
+            profile: profile_name,
+            limits: self.limits,
+            capabilities: profile.capabilities.clone(),
+            network: profile.network,
+            first_user_id,
+            expires_in: self.expires_in,
+            idle: profile.expiry.idle,
             start: self.start,
         };
         (self.name, spec)
+    }
+}
+
+/// What was asked for where the profile has as much.
+fn within(most: ContainerLimits, asked: LimitsRequest, wrong: &mut Details) -> ContainerLimits {
+    /// Podman takes no less memory than this.
+    const LEAST_MEMORY: i64 = 6 * 1024 * 1024;
+    let mut choose = |field: &str, asked: Option<i64>, least: i64, most: i64| match asked {
+        Some(amount) if (least..=most).contains(&amount) => amount,
+        Some(_) => {
+            wrong.add(field, format!("must be within {least} and {most}, which is the profile's"));
+            most
+        }
+        None => most,
+    };
+    let cpu_millis = asked.cpus.map(|cpus| (cpus * 1000.0) as i64);
+    ContainerLimits {
+        memory_bytes: choose(
+            "limits.memory_bytes",
+            asked.memory_bytes,
+            LEAST_MEMORY.min(most.memory_bytes),
+            most.memory_bytes,
+        ),
+        pids: choose("limits.pids", asked.pids, 1, most.pids),
+        cpu_millis: choose("limits.cpus", cpu_millis, 10, most.cpu_millis),
+        ..most
     }
 }
 
@@ -154,23 +230,66 @@ fn check_labels(labels: &BTreeMap<String, String>, wrong: &mut Details) {
     }
 }
 
-fn parse_ports(config: &config::Containers, asked: &[PortRequest], wrong: &mut Details) -> Vec<PublishedPort> {
-    if asked.len() > config.max_ports {
-        wrong.add("ports", format!("at most {} ports", config.max_ports));
+/// Seconds from now, within the profile's bound; the profile's own where nothing was asked for.
+pub(super) fn expiry(profile: Expiry, asked: Option<i64>, wrong: &mut Details) -> Option<Duration> {
+    /// Ten years: the sum with any date we see fits its type.
+    const MOST: Duration = Duration::from_secs(10 * 365 * 86_400);
+    let Some(seconds) = asked else { return profile.default };
+    let most = profile.most.unwrap_or(MOST);
+    match u64::try_from(seconds).map(Duration::from_secs) {
+        Ok(time) if !time.is_zero() && time <= most => Some(time),
+        _ => {
+            wrong.add("expires_in", format!("must be within 1 and {} seconds", most.as_secs()));
+            None
+        }
+    }
+}
+
+/// Most mounts of one container.
+const MAX_MOUNTS: usize = 16;
+
+fn parse_mounts(asked: &BTreeMap<String, String>, wrong: &mut Details) -> Vec<(String, MountTarget)> {
+    if asked.len() > MAX_MOUNTS {
+        wrong.add("volumes", format!("at most {MAX_MOUNTS} volumes"));
         return Vec::new();
     }
-    let number = |text: &str, lowest: u16| {
+    let mut found: Vec<(String, MountTarget)> = Vec::new();
+    for (source, target) in asked {
+        let field = format!("volumes.{source}");
+        let Some(target) = wrong.take(&field, MountTarget::parse(target)) else { continue };
+        if found.iter().any(|(_, taken)| *taken == target) {
+            wrong.add(&field, "something else is mounted there");
+        }
+        found.push((source.clone(), target));
+    }
+    found
+}
+
+fn parse_ports(profile: &Profile, asked: &[PortRequest], wrong: &mut Details) -> Vec<WantedPort> {
+    if asked.len() > profile.max_ports {
+        wrong.add("ports", format!("at most {} ports", profile.max_ports));
+        return Vec::new();
+    }
+    if !asked.is_empty() && profile.network == NetworkMode::None {
+        wrong.add("ports", "the profile has no network to publish ports from");
+        return Vec::new();
+    }
+    let number = |text: &str, range: &RangeInclusive<u16>| {
         let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
-        let port = text.parse::<u16>().ok().filter(|port| plain && *port >= lowest);
-        port.ok_or_else(|| format!("{text:?} is not a port from {lowest} to 65535"))
+        let port = text.parse::<u16>().ok().filter(|port| plain && range.contains(port));
+        port.ok_or_else(|| format!("{text:?} is not a port from {} to {}", range.start(), range.end()))
     };
     let mut found = Vec::new();
     for PortRequest { host, container } in asked {
         let field = format!("ports.{host}");
-        let on_host = wrong.take(&field, number(host, LOWEST_HOST_PORT));
-        let inside = wrong.take(&field, number(container, 1));
+        // 0 leaves the choice to us.
+        let on_host = match host.as_str() {
+            "0" => Some(None),
+            text => wrong.take(&field, number(text, &profile.ports).map(Some)),
+        };
+        let inside = wrong.take(&field, number(container, &(1..=u16::MAX)));
         if let (Some(host), Some(container)) = (on_host, inside) {
-            found.push(PublishedPort { host, container });
+            found.push(WantedPort { host, container });
         }
     }
     found
@@ -183,15 +302,16 @@ fn size(map: &BTreeMap<String, String>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
-    fn config() -> config::Containers {
-        config::Config::load(None).unwrap().containers
+    fn profile() -> Profile {
+        Config::defaults().profiles["default"].clone()
     }
 
     fn request(change: impl FnOnce(&mut CreateRequest)) -> Result<Admitted> {
         let mut request = CreateRequest { image: "alpine".into(), name: "web".into(), ..CreateRequest::default() };
         change(&mut request);
-        admit(&config(), request)
+        admit(&profile(), request)
     }
 
     fn pair(name: &str, value: &str) -> BTreeMap<String, String> {
@@ -217,6 +337,19 @@ mod tests {
         let fields: Vec<String> = error.err().unwrap().details.into_iter().map(|detail| detail.field).collect();
         let expected = ["name", "image", "environment.*", "labels.IO.podgate.tenant", "workdir", "user", "ports.80"];
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn limits_may_be_lowered_and_not_raised() {
+        let ask = |memory_bytes| request(|r| r.limits.memory_bytes = Some(memory_bytes));
+        assert_eq!(ask(64 << 20).unwrap().limits.memory_bytes, 64 << 20);
+        assert_eq!(ask(64 << 20).unwrap().limits.pids, profile().limits.pids);
+        for wrong in [0, -1, 1 << 40, 1 << 20] {
+            assert!(ask(wrong).is_err(), "{wrong}");
+        }
+        for wrong in [f64::NAN, 0.0, -1.0, 1e300, f64::INFINITY] {
+            assert!(request(|r| r.limits.cpus = Some(wrong)).is_err(), "{wrong}");
+        }
     }
 
     #[test]

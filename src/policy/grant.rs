@@ -2,7 +2,7 @@
 
 use super::spec::ContainerSpec;
 use crate::domain::{ContainerName, EngineId, Principal, Tenant};
-use crate::store::Container;
+use crate::store::{Container, Volume};
 
 /// A principal may do what one scope allows, within its tenant.
 #[derive(Debug, Clone)]
@@ -15,6 +15,34 @@ impl TenantGrant {
     /// Where.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
+    }
+
+    /// Who may work within a tenant may act on the volume it just made.
+    pub fn made_volume(&self, row: &Volume) -> VolumeGrant {
+        VolumeGrant { row: row.clone() }
+    }
+}
+
+/// Someone may act on this one volume.
+#[derive(Debug, Clone)]
+pub struct VolumeGrant {
+    pub(super) row: Volume,
+}
+
+impl VolumeGrant {
+    /// Whose volume it is.
+    pub fn tenant(&self) -> &Tenant {
+        &self.row.tenant
+    }
+
+    /// Our identifier.
+    pub fn id(&self) -> &str {
+        &self.row.id
+    }
+
+    /// What the ledger says of it.
+    pub fn row(&self) -> &Volume {
+        &self.row
     }
 }
 
@@ -77,11 +105,21 @@ impl CreateGrant {
     }
 }
 
-/// The program itself, cleaning up after a crash or on a schedule. Made in `app` only.
+/// The program itself, looking after what the ledger has.
 #[derive(Debug, Clone)]
 pub struct SystemGrant(pub(super) ());
 
 impl SystemGrant {
+    /// For looking after what the ledger already has.
+    pub fn for_upkeep() -> Self {
+        Self(())
+    }
+
+    /// A volume of the ledger.
+    pub fn over_volume(&self, row: &Volume) -> VolumeGrant {
+        VolumeGrant { row: row.clone() }
+    }
+
     /// A container of the ledger, under the id that Podman gave it.
     pub fn over(&self, row: &Container, engine_id: EngineId) -> ContainerGrant {
         ContainerGrant { row: row.clone(), engine_id }

@@ -6,19 +6,31 @@ mod admission;
 pub mod grant;
 pub mod spec;
 
-use crate::config;
-use crate::domain::{Error, ImageRef, ImageRequest, Kind, Principal, Result, Scope};
-use crate::store::{Container, PublishedPort, State, Store};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-pub use admission::{CreateRequest, PortRequest};
-use grant::{ContainerGrant, CreateGrant, SystemGrant, TenantGrant};
+use crate::config::{Config, Profile, Share};
+use crate::domain::{
+    Details, Error, ImageRef, ImageRequest, Kind, Mount, MountSource, MountTarget, Principal, PublishedPort, Result,
+    Scope,
+};
+use crate::store::{Container, State, Store, Usage, Volume};
+
+pub use admission::{CreateRequest, LimitsRequest, PortRequest};
+use grant::{ContainerGrant, CreateGrant, TenantGrant, VolumeGrant};
+use spec::USER_IDS;
+
+/// The profile every tenant may use.
+const DEFAULT_PROFILE: &str = "default";
 
 /// Makes grants from what the records say.
 #[derive(Clone)]
 pub struct Policy {
     store: Store,
-    containers: config::Containers,
-    aliases: std::sync::Arc<std::collections::BTreeMap<ImageRequest, ImageRef>>,
+    profiles: Arc<BTreeMap<String, Profile>>,
+    aliases: Arc<BTreeMap<ImageRequest, ImageRef>>,
+    shares: Arc<BTreeMap<String, Share>>,
+    first_user_id: Option<u32>,
 }
 
 /// What will be done with a container.
@@ -34,9 +46,14 @@ pub enum Intent {
 
 impl Policy {
     /// Policy over these records.
-    pub fn new(config: &config::Config, store: Store) -> Self {
-        let aliases = std::sync::Arc::new(config.image_aliases.clone());
-        Self { store, containers: config.containers.clone(), aliases }
+    pub fn new(config: &Config, store: Store) -> Self {
+        Self {
+            store,
+            profiles: Arc::new(config.profiles.clone()),
+            aliases: Arc::new(config.image_aliases.clone()),
+            shares: Arc::new(config.shares.clone()),
+            first_user_id: config.engine.first_user_id,
+        }
     }
 
     /// Whether the principal's role holds the scope. `Forbidden` if not.
@@ -75,7 +92,20 @@ impl Policy {
             return Err(Error::new(Kind::Conflict, "the container is being removed"));
         }
         let engine_id = row.engine_id.clone().ok_or_else(Error::no_container)?;
+        if row.idle_seconds.is_some() && matches!(scope, Scope::Exec | Scope::Files) {
+            self.store.touch_container(&row).await?;
+        }
         Ok(ContainerGrant { row, engine_id })
+    }
+
+    /// Puts a container's end off, to so many seconds from now within its profile's bound.
+    pub async fn renew(&self, grant: &ContainerGrant, expires_in: Option<i64>) -> Result<Option<i64>> {
+        let profile = self.profiles.get(&grant.row().profile).or_else(|| self.profiles.get(DEFAULT_PROFILE));
+        let profile = profile.ok_or_else(|| Error::internal("there is no default profile"))?;
+        let mut wrong = Details::default();
+        let expires_in = admission::expiry(profile.expiry, expires_in, &mut wrong);
+        wrong.finish()?;
+        self.store.renew_container(grant.row(), expires_in).await
     }
 
     /// Leave to look at all containers of the principal's tenant.
@@ -86,6 +116,12 @@ impl Policy {
         Ok(rows.into_iter().filter_map(granted).collect())
     }
 
+    /// What the principal's tenant may have and has.
+    pub async fn usage(&self, principal: &Principal) -> Result<Vec<Usage>> {
+        let within = self.in_tenant(principal, Scope::ContainersRead)?;
+        self.store.usage(within.tenant()).await
+    }
+
     /// The ports that a container publishes.
     pub async fn published_ports(&self, grant: &ContainerGrant) -> Result<Vec<PublishedPort>> {
         self.store.published_ports(grant.tenant(), &grant.row().id).await
@@ -94,10 +130,68 @@ impl Policy {
     /// Leave to create what was asked for, if the tenant may use its image.
     pub async fn create(&self, principal: &Principal, request: CreateRequest) -> Result<CreateGrant> {
         let within = self.in_tenant(principal, Scope::ContainersWrite)?;
-        let admitted = admission::admit(&self.containers, request)?;
+        let profile_name = request.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.into());
+        // Whatever the profile, the form is checked first, so that a tenant learns nothing of profiles by mistakes.
+        let profile = self.profiles.get(&profile_name).or_else(|| self.profiles.get(DEFAULT_PROFILE));
+        let profile = profile.ok_or_else(|| Error::internal("there is no default profile"))?;
+        let admitted = admission::admit(profile, request)?;
+        self.check_profile(&within, &profile_name).await?;
         let image = self.allowed_image(&within, &admitted.image).await?;
-        let (name, spec) = admitted.with_image(image, &self.containers);
+        let mounts = self.mounts(&within, &admitted.mounts).await?;
+        let first_user_id = self.first_user_id(&within).await?;
+        let (name, spec) = admitted.complete(image, (profile_name, profile), mounts, first_user_id);
         Ok(CreateGrant { within, name, spec })
+    }
+
+    /// `Forbidden` for a profile that the tenant was not given, existing or not.
+    async fn check_profile(&self, within: &TenantGrant, name: &str) -> Result<()> {
+        let given = name == DEFAULT_PROFILE
+            || (self.profiles.contains_key(name) && self.store.profiles(within.tenant()).await?.contains(name));
+        let refused = || Error::new(Kind::Forbidden, format!("the profile {name:?} is not allowed here"));
+        if given { Ok(()) } else { Err(refused()) }
+    }
+
+    /// What the names in `volumes` mean: the tenant's own volumes first, then the shares that were declared for it
+    /// (SECURITY rule 15). Anything else is refused, a host path above all.
+    async fn mounts(&self, within: &TenantGrant, asked: &[(String, MountTarget)]) -> Result<Vec<Mount>> {
+        let mut found = Vec::new();
+        for (name, target) in asked {
+            let volume = self.store.volume(within.tenant(), name).await?;
+            let share = self.shares.get(name).filter(|share| share.tenants.contains(&within.tenant().slug));
+            let source = match (volume, share) {
+                (Some(volume), _) => MountSource::Volume(volume.id),
+                (None, Some(share)) => MountSource::Share { path: share.path.clone(), read_only: share.read_only },
+                (None, None) => {
+                    let message = format!("there is no volume {name:?} and no such share for this tenant");
+                    return Err(Error::new(Kind::Forbidden, message));
+                }
+            };
+            found.push(Mount { source, target: target.clone() });
+        }
+        Ok(found)
+    }
+
+    /// Leave to act on the volume that the principal's tenant calls by this name.
+    pub async fn volume(&self, principal: &Principal, scope: Scope, name: &str) -> Result<VolumeGrant> {
+        let within = self.in_tenant(principal, scope)?;
+        let row = self.store.volume(within.tenant(), name).await?;
+        row.map(|row| VolumeGrant { row }).ok_or_else(|| Error::new(Kind::NotFound, "no such volume"))
+    }
+
+    /// The volumes of the principal's tenant.
+    pub async fn volumes(&self, principal: &Principal, scope: Scope) -> Result<Vec<Volume>> {
+        let within = self.in_tenant(principal, scope)?;
+        self.store.volumes(within.tenant()).await
+    }
+
+    /// The first of the tenant's host ids, all of its profiles the same.
+    async fn first_user_id(&self, within: &TenantGrant) -> Result<Option<u32>> {
+        let Some(first) = self.first_user_id else { return Ok(None) };
+        let block = self.store.user_id_block(within.tenant()).await?;
+        let id = block.checked_mul(USER_IDS).and_then(|offset| offset.checked_add(first));
+        // The kernel's ids end below 2^32 - 1.
+        let id = id.filter(|id| id.checked_add(USER_IDS).is_some());
+        id.map(Some).ok_or_else(|| Error::internal("there are no user ids left"))
     }
 
     /// The reference that the tenant's request means: its alias, the installation's, or the text as it stands, and in
@@ -110,9 +204,4 @@ impl Policy {
             .filter(|reference| images.allowed.contains(reference))
             .ok_or_else(|| Error::new(Kind::Forbidden, format!("the image {:?} is not allowed here", asked.as_str())))
     }
-}
-
-/// The program's own leave to clean up. For `app` to hand to the jobs.
-pub fn system() -> SystemGrant {
-    SystemGrant(())
 }

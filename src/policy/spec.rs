@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use crate::domain::{ExecUser, ImageRef, Words};
-use crate::store::PublishedPort;
+use crate::domain::{ContainerLimits, ExecUser, ImageRef, Mount, MountSource, NetworkMode, WantedPort, Words};
+
+/// How many host ids a tenant gets: one for each that a container can have in 16 bits, as files on disk do.
+pub const USER_IDS: u32 = 65_536;
 
 /// An admitted container.
 #[derive(Debug, Clone)]
@@ -24,26 +28,42 @@ pub struct ContainerSpec {
     /// The tenant's own, none under a reserved prefix.
     pub labels: BTreeMap<String, String>,
     /// Ports on `port_address`.
-    pub ports: Vec<PublishedPort>,
+    pub ports: Vec<WantedPort>,
+    /// Volumes and shares.
+    pub mounts: Vec<Mount>,
+    /// Where host ports are chosen from.
+    pub auto_ports: RangeInclusive<u16>,
     /// Where ports are bound on the host.
     pub port_address: IpAddr,
+    /// The profile it was admitted under.
+    pub profile: String,
     /// Always set.
     pub limits: ContainerLimits,
+    /// Beyond the lean set.
+    pub capabilities: Vec<String>,
+    /// Where it can reach.
+    pub network: NetworkMode,
+    /// First host id of its tenant's 65,536; none without user namespaces.
+    pub first_user_id: Option<u32>,
+    /// When it goes by itself.
+    pub expires_in: Option<Duration>,
+    /// How long after its last use it goes by itself.
+    pub idle: Option<Duration>,
     /// Whether it runs at once.
     pub start: bool,
 }
 
-/// Bounds of one container (SECURITY rules 26, 27).
-#[derive(Debug, Clone, Copy)]
-pub struct ContainerLimits {
-    /// Bytes, swap included.
-    pub memory_bytes: i64,
-    /// Processes.
-    pub pids: i64,
-    /// CPUs.
-    pub cpus: f64,
-    /// File descriptors of a process.
-    pub open_files: u64,
-    /// Bytes of log kept on disk.
-    pub log_bytes: i64,
+impl ContainerSpec {
+    /// The volumes among its mounts, by our identifier.
+    pub fn volume_ids(&self) -> Vec<&str> {
+        let mut ids: Vec<&str> = Vec::new();
+        for mount in &self.mounts {
+            if let MountSource::Volume(id) = &mount.source
+                && !ids.contains(&id.as_str())
+            {
+                ids.push(id);
+            }
+        }
+        ids
+    }
 }

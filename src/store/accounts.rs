@@ -55,7 +55,9 @@ impl Store {
     /// The enabled account of that login.
     pub async fn account_by_login(&self, login: &Login) -> Result<Option<Account>> {
         let row = sqlx::query_as(
-            "SELECT id, login, role, password_hash, tenant_id FROM accounts WHERE login = $1 AND disabled = 0",
+            "SELECT a.id, a.login, a.role, a.password_hash, a.tenant_id
+             FROM accounts a LEFT JOIN tenants t ON t.id = a.tenant_id
+             WHERE a.login = $1 AND a.disabled = 0 AND COALESCE(t.deleting, 0) = 0",
         );
         row.bind(login.to_string()).fetch_optional(&self.pool).await?.map(Row::into_account).transpose()
     }
@@ -63,7 +65,9 @@ impl Store {
     /// The enabled account of that identifier: what a token's `sub` means at this moment.
     pub async fn account_by_id(&self, id: &str) -> Result<Option<Account>> {
         let row = sqlx::query_as(
-            "SELECT id, login, role, password_hash, tenant_id FROM accounts WHERE id = $1 AND disabled = 0",
+            "SELECT a.id, a.login, a.role, a.password_hash, a.tenant_id
+             FROM accounts a LEFT JOIN tenants t ON t.id = a.tenant_id
+             WHERE a.id = $1 AND a.disabled = 0 AND COALESCE(t.deleting, 0) = 0",
         );
         row.bind(id).fetch_optional(&self.pool).await?.map(Row::into_account).transpose()
     }

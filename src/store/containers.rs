@@ -1,7 +1,9 @@
 //! The ledger of containers: the authority on ownership.
 
-use super::{Store, is_duplicate};
-use crate::domain::{ContainerName, EngineId, Error, Kind, Result, Tenant, TenantSlug};
+use std::time::Duration;
+
+use super::Store;
+use crate::domain::{ContainerName, EngineId, Error, PublishedPort, Resource, Result, Tenant, TenantSlug};
 
 /// Where a container is in its life, as the ledger sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +14,17 @@ pub enum State {
     Ready,
     /// It is going; Podman may or may not have it still.
     Removing,
+}
+
+impl State {
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        match text {
+            "creating" => Ok(Self::Creating),
+            "ready" => Ok(Self::Ready),
+            "removing" => Ok(Self::Removing),
+            other => Err(Error::internal(format!("a row of the ledger is {other}"))),
+        }
+    }
 }
 
 /// One row of the ledger.
@@ -29,31 +42,41 @@ pub struct Container {
     pub state: State,
     /// The reference it was made from.
     pub image: String,
+    /// The profile it was made under.
+    pub profile: String,
+    /// What it was promised.
+    pub promised: Promised,
+    /// Whether it holds a place among the tenant's running ones.
+    pub running: bool,
+    /// When it goes by itself, milliseconds since 1970.
+    pub expires_ms: Option<i64>,
+    /// How many seconds after its last use it goes by itself.
+    pub idle_seconds: Option<i64>,
     /// Milliseconds since 1970.
     pub created_ms: i64,
 }
 
-/// A port of a container on the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PublishedPort {
-    /// On the host.
-    pub host: u16,
-    /// Inside.
-    pub container: u16,
+/// What a container holds of its tenant's quotas while it exists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Promised {
+    /// Bytes.
+    pub memory_bytes: i64,
+    /// Thousandths of a CPU.
+    pub cpu_millis: i64,
+    /// Processes.
+    pub pids: i64,
 }
 
-/// What a new row says.
-pub struct Reservation<'a> {
-    /// Name within the tenant.
-    pub name: &'a ContainerName,
-    /// The reference asked for, resolved.
-    pub image: &'a str,
-    /// Podman's id of that image.
-    pub image_id: &'a str,
-    /// Who asks.
-    pub created_by: &'a str,
-    /// Ports to hold on the host.
-    pub ports: &'a [PublishedPort],
+impl Promised {
+    /// With the place of the container itself.
+    pub(super) fn amounts(self) -> [(Resource, i64); 4] {
+        [
+            (Resource::Containers, 1),
+            (Resource::Memory, self.memory_bytes),
+            (Resource::CpuMillis, self.cpu_millis),
+            (Resource::Pids, self.pids),
+        ]
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -65,56 +88,89 @@ struct Row {
     engine_id: Option<String>,
     state: String,
     image: String,
+    profile: String,
+    #[sqlx(flatten)]
+    promised: Promised,
+    running: i64,
+    expires_ms: Option<i64>,
+    idle_seconds: Option<i64>,
     created_ms: i64,
 }
 
-impl Store {
-    /// Takes the name and the ports in one transaction. `Conflict` if one of them is taken.
-    pub async fn reserve_container(&self, tenant: &Tenant, wanted: &Reservation<'_>) -> Result<Container> {
-        let id = (self.world.new_id)();
-        let created_ms = self.world.now_ms();
-        let mut tx = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO containers (id, tenant_id, name, state, image, image_id, created_by, created_ms)
-             VALUES ($1, $2, $3, 'creating', $4, $5, $6, $7)",
+/// Rows of the ledger with their tenants' names.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.id, c.tenant_id, t.slug, c.name, c.engine_id, c.state, c.image, c.created_ms, c.profile,
+                    c.memory_bytes, c.cpu_millis, c.pids, c.running, c.expires_ms, c.idle_seconds
+             FROM containers c JOIN tenants t ON t.id = c.tenant_id ",
+            $rest
         )
-        .bind(&id)
-        .bind(&tenant.id)
-        .bind(wanted.name.as_str())
-        .bind(wanted.image)
-        .bind(wanted.image_id)
-        .bind(wanted.created_by)
-        .bind(created_ms)
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| {
-            if is_duplicate(&error) { Error::new(Kind::Conflict, "the name is in use") } else { error.into() }
-        })?;
-        for port in wanted.ports {
-            sqlx::query("INSERT INTO container_ports (host_port, container_id, container_port) VALUES ($1, $2, $3)")
-                .bind(i64::from(port.host))
-                .bind(&id)
-                .bind(i64::from(port.container))
-                .execute(&mut *tx)
-                .await
-                .map_err(|error| {
-                    if is_duplicate(&error) {
-                        Error::new(Kind::Conflict, format!("host port {} is taken", port.host))
-                    } else {
-                        error.into()
-                    }
-                })?;
+    };
+}
+
+impl Store {
+    /// The container was used now.
+    pub async fn touch_container(&self, row: &Container) -> Result<()> {
+        sqlx::query("UPDATE containers SET touched_ms = $1 WHERE id = $2")
+            .bind(self.world.now_ms())
+            .bind(&row.id)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The container goes that long from now, or not by itself. Gives the new time, milliseconds since 1970.
+    pub async fn renew_container(&self, row: &Container, expires_in: Option<Duration>) -> Result<Option<i64>> {
+        let now = self.world.now_ms();
+        let expires_ms = expires_in.map(|time| now.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)));
+        sqlx::query("UPDATE containers SET expires_ms = $1, touched_ms = $2 WHERE id = $3")
+            .bind(expires_ms)
+            .bind(now)
+            .bind(&row.id)
+            .execute(&self.pool)
+            .await?;
+        Ok(expires_ms)
+    }
+
+    /// Every tenant's containers whose time has come.
+    pub async fn expired_containers(&self) -> Result<Vec<Container>> {
+        let rows: Vec<Row> = sqlx::query_as(select!(
+            "WHERE c.state = 'ready' AND (c.expires_ms <= $1 OR c.touched_ms + c.idle_seconds * 1000 <= $1)
+             ORDER BY c.created_ms, c.id"
+        ))
+        .bind(self.world.now_ms())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Row::into_container).collect()
+    }
+
+    /// The container is about to run: takes a place among the running. Fine if it has one.
+    pub async fn take_running(&self, row: &Container) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query("UPDATE containers SET running = 1 WHERE id = $1 AND running = 0")
+            .bind(&row.id)
+            .execute(&mut *tx)
+            .await?;
+        if done.rows_affected() == 1 {
+            self.take(&mut tx, &row.tenant.id, Resource::Running, 1).await?;
         }
         tx.commit().await?;
-        Ok(Container {
-            id,
-            tenant: tenant.clone(),
-            name: wanted.name.clone(),
-            engine_id: None,
-            state: State::Creating,
-            image: wanted.image.to_owned(),
-            created_ms,
-        })
+        Ok(())
+    }
+
+    /// The container does not run: gives its place back. Fine if it has none.
+    pub async fn give_back_running(&self, row: &Container) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query("UPDATE containers SET running = 0 WHERE id = $1 AND running = 1")
+            .bind(&row.id)
+            .execute(&mut *tx)
+            .await?;
+        if done.rows_affected() == 1 {
+            self.give_back(&mut tx, &row.tenant.id, Resource::Running, 1).await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Notes Podman's id of a container that is being made.
@@ -142,9 +198,20 @@ impl Store {
         Ok(())
     }
 
-    /// The container is gone: frees its name and its ports.
+    /// The container is gone: frees its name, its ports and what it held of the quotas. Fine if it is forgotten.
     pub async fn forget_container(&self, row: &Container) -> Result<()> {
-        sqlx::query("DELETE FROM containers WHERE id = $1").bind(&row.id).execute(&self.pool).await?;
+        let mut tx = self.begin().await?;
+        let deleted: Option<(i64,)> = sqlx::query_as("DELETE FROM containers WHERE id = $1 RETURNING running")
+            .bind(&row.id)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if let Some((running,)) = deleted {
+            for (resource, amount) in row.promised.amounts() {
+                self.give_back(&mut tx, &row.tenant.id, resource, amount).await?;
+            }
+            self.give_back(&mut tx, &row.tenant.id, Resource::Running, running).await?;
+        }
+        tx.commit().await?;
         Ok(())
     }
 
@@ -153,13 +220,11 @@ impl Store {
     /// Containers that are half made do not exist yet.
     pub async fn container(&self, tenant: &Tenant, name_or_id: &str) -> Result<Option<Container>> {
         let is_id = matches!(name_or_id.len(), 12 | 64) && name_or_id.bytes().all(|b| b.is_ascii_hexdigit());
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT c.id, c.tenant_id, t.slug, c.name, c.engine_id, c.state, c.image, c.created_ms
-             FROM containers c JOIN tenants t ON t.id = c.tenant_id
-             WHERE c.tenant_id = $1 AND c.state <> 'creating'
+        let row: Option<Row> = sqlx::query_as(select!(
+            "WHERE c.tenant_id = $1 AND c.state <> 'creating'
                AND (c.name = $2 OR ($3 AND substr(c.engine_id, 1, length($2)) = $2))
-             ORDER BY c.name = $2 DESC LIMIT 1",
-        )
+             ORDER BY c.name = $2 DESC LIMIT 1"
+        ))
         .bind(&tenant.id)
         .bind(name_or_id)
         .bind(is_id)
@@ -170,14 +235,11 @@ impl Store {
 
     /// The tenant's containers, oldest first, without those that are half made.
     pub async fn containers(&self, tenant: &Tenant) -> Result<Vec<Container>> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT c.id, c.tenant_id, t.slug, c.name, c.engine_id, c.state, c.image, c.created_ms
-             FROM containers c JOIN tenants t ON t.id = c.tenant_id
-             WHERE c.tenant_id = $1 AND c.state <> 'creating' ORDER BY c.created_ms, c.id",
-        )
-        .bind(&tenant.id)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<Row> =
+            sqlx::query_as(select!("WHERE c.tenant_id = $1 AND c.state <> 'creating' ORDER BY c.created_ms, c.id"))
+                .bind(&tenant.id)
+                .fetch_all(&self.pool)
+                .await?;
         rows.into_iter().map(Row::into_container).collect()
     }
 
@@ -198,15 +260,38 @@ impl Store {
             .collect()
     }
 
+    /// All of a tenant's rows, whatever their state.
+    pub async fn all_containers(&self, tenant: &Tenant) -> Result<Vec<Container>> {
+        let rows: Vec<Row> = sqlx::query_as(select!("WHERE c.tenant_id = $1 ORDER BY c.created_ms, c.id"))
+            .bind(&tenant.id)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(Row::into_container).collect()
+    }
+
     /// Every tenant's rows that are on their way in or out: what a crash may have left.
     pub async fn unsettled_containers(&self) -> Result<Vec<Container>> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT c.id, c.tenant_id, t.slug, c.name, c.engine_id, c.state, c.image, c.created_ms
-             FROM containers c JOIN tenants t ON t.id = c.tenant_id
-             WHERE c.state <> 'ready' ORDER BY c.created_ms, c.id",
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<Row> = sqlx::query_as(select!("WHERE c.state <> 'ready' ORDER BY c.created_ms, c.id"))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(Row::into_container).collect()
+    }
+
+    /// The row of this identifier, if it is still on its way in or out.
+    pub async fn unsettled_container(&self, id: &str) -> Result<Option<Container>> {
+        let row: Option<Row> = sqlx::query_as(select!("WHERE c.id = $1 AND c.state <> 'ready'"))
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(Row::into_container).transpose()
+    }
+
+    /// Every tenant's rows that hold a place among the running.
+    pub async fn running_containers(&self) -> Result<Vec<Container>> {
+        let rows: Vec<Row> =
+            sqlx::query_as(select!("WHERE c.state = 'ready' AND c.running = 1 ORDER BY c.created_ms, c.id"))
+                .fetch_all(&self.pool)
+                .await?;
         rows.into_iter().map(Row::into_container).collect()
     }
 
@@ -224,14 +309,14 @@ impl Row {
             tenant: Tenant { id: self.tenant_id, slug: TenantSlug::parse(&self.slug).map_err(Error::internal)? },
             name: ContainerName::parse(&self.name).map_err(Error::internal)?,
             engine_id: self.engine_id.as_deref().map(EngineId::parse).transpose().map_err(Error::internal)?,
-            state: match self.state.as_str() {
-                "creating" => State::Creating,
-                "ready" => State::Ready,
-                "removing" => State::Removing,
-                other => return Err(Error::internal(format!("container {} is {other}", self.id))),
-            },
+            state: State::parse(&self.state)?,
             id: self.id,
             image: self.image,
+            profile: self.profile,
+            promised: self.promised,
+            running: self.running != 0,
+            expires_ms: self.expires_ms,
+            idle_seconds: self.idle_seconds,
             created_ms: self.created_ms,
         })
     }

@@ -5,9 +5,13 @@
 
 mod accounts;
 mod containers;
+mod quotas;
+mod reserve;
 mod tenants;
+mod volumes;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -17,8 +21,11 @@ use sqlx::{Sqlite, Transaction};
 use crate::domain::{Error, Kind, Result, World};
 
 pub use accounts::Account;
-pub use containers::{Container, PublishedPort, Reservation, State};
+pub use containers::{Container, Promised, State};
+pub use quotas::{DefaultQuotas, Usage};
+pub use reserve::Reservation;
 pub use tenants::ImagePolicy;
+pub use volumes::Volume;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 
@@ -26,6 +33,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 #[derive(Clone)]
 pub struct Store {
     pool: SqlitePool,
+    default_quotas: Arc<DefaultQuotas>,
     world: World,
 }
 
@@ -33,7 +41,7 @@ impl Store {
     /// Opens the database at `path`, makes it if it is missing, and brings its schema up to date.
     ///
     /// The file is for its owner only: it holds password hashes.
-    pub async fn open(path: &Path, world: World) -> Result<Self> {
+    pub async fn open(path: &Path, default_quotas: DefaultQuotas, world: World) -> Result<Self> {
         private_file(path).map_err(|error| {
             Error::new(Kind::StoreDown, "the store cannot be opened").because(format!("{}: {error}", path.display()))
         })?;
@@ -48,7 +56,7 @@ impl Store {
         MIGRATIONS.run(&pool).await.map_err(|error| {
             Error::new(Kind::StoreDown, "the store's schema cannot be brought up to date").because(error)
         })?;
-        let store = Self { pool, world };
+        let store = Self { pool, default_quotas: Arc::new(default_quotas), world };
         store.found_installation().await?;
         Ok(store)
     }

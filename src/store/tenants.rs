@@ -64,6 +64,29 @@ impl Store {
         Ok(id.map(|id| Tenant { id, slug: slug.clone() }))
     }
 
+    /// Marks a tenant for deletion: from now on its accounts are nobody, and what it owns goes.
+    pub async fn mark_deleting(&self, tenant: &Tenant) -> Result<()> {
+        sqlx::query("UPDATE tenants SET deleting = 1 WHERE id = $1").bind(&tenant.id).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Tenants that are marked for deletion.
+    pub async fn deleting_tenants(&self) -> Result<Vec<Tenant>> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT id, slug FROM tenants WHERE deleting = 1 ORDER BY slug")
+                .fetch_all(&self.pool)
+                .await?;
+        let tenant =
+            |(id, slug): (String, String)| Ok(Tenant { id, slug: TenantSlug::parse(&slug).map_err(Error::internal)? });
+        rows.into_iter().map(tenant).collect()
+    }
+
+    /// The tenant owns nothing any more: takes away its record, with its accounts, quotas and user ids.
+    pub async fn forget_tenant(&self, tenant: &Tenant) -> Result<()> {
+        sqlx::query("DELETE FROM tenants WHERE id = $1 AND deleting = 1").bind(&tenant.id).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// What images a tenant may use.
     pub async fn image_policy(&self, tenant: &Tenant) -> Result<ImagePolicy> {
         let allowed: Vec<String> = sqlx::query_scalar("SELECT reference FROM tenant_images WHERE tenant_id = $1")
@@ -83,6 +106,56 @@ impl Store {
                 .map(|(alias, target)| Ok((ImageRequest::parse(&alias).map_err(Error::internal)?, reference(target)?)))
                 .collect::<Result<_>>()?,
         })
+    }
+}
+
+impl Store {
+    /// Gives a tenant profiles beside `default`.
+    pub async fn give_profiles(&self, tenant: &Tenant, profiles: &BTreeSet<String>) -> Result<()> {
+        let mut tx = self.begin().await?;
+        for profile in profiles {
+            sqlx::query("INSERT INTO tenant_profiles (tenant_id, profile) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(&tenant.id)
+                .bind(profile)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The profiles a tenant was given beside `default`.
+    pub async fn profiles(&self, tenant: &Tenant) -> Result<BTreeSet<String>> {
+        let found: Vec<String> = sqlx::query_scalar("SELECT profile FROM tenant_profiles WHERE tenant_id = $1")
+            .bind(&tenant.id)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// The tenant's block of user ids: the lowest that nobody has, once it asks for the first time.
+    pub async fn user_id_block(&self, tenant: &Tenant) -> Result<u32> {
+        let known: Option<i64> = sqlx::query_scalar("SELECT block FROM tenant_user_ids WHERE tenant_id = $1")
+            .bind(&tenant.id)
+            .fetch_optional(&self.pool)
+            .await?;
+        let block = match known {
+            Some(block) => block,
+            None => {
+                sqlx::query_scalar(
+                    "INSERT INTO tenant_user_ids (block, tenant_id)
+                     SELECT MIN(candidate.block), $1 FROM (
+                         SELECT 0 AS block UNION ALL SELECT block + 1 FROM tenant_user_ids
+                     ) AS candidate WHERE candidate.block NOT IN (SELECT block FROM tenant_user_ids)
+                     ON CONFLICT (tenant_id) DO UPDATE SET tenant_id = excluded.tenant_id
+                     RETURNING block",
+                )
+                .bind(&tenant.id)
+                .fetch_one(&self.pool)
+                .await?
+            }
+        };
+        u32::try_from(block).map_err(Error::internal)
     }
 }
 

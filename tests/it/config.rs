@@ -23,7 +23,7 @@ fn every_mistake_is_told_at_once() {
         .set("nonsense.key", 1);
     let file = site.dir.join("podgate.toml");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("{text}burts = 3\n[containers]\nmax_ports = 17\n")).unwrap();
+    std::fs::write(&file, format!("{text}burts = 3\n[profiles.default]\nmax_ports = 17\n")).unwrap();
     for command in ["serve", "check-config", "migrate"] {
         let refused = site.run(&[command], "");
         assert_eq!(refused.code, 64, "{command}: {}", refused.stderr);
@@ -39,7 +39,7 @@ fn every_mistake_is_told_at_once() {
             "log.format",
             "nonsense",
             "limits.burts",
-            "containers.max_ports",
+            "profiles.default.max_ports",
         ] {
             let named = refused.stderr.lines().filter(|line| line.trim_start().starts_with(&format!("{key}:"))).count();
             assert_eq!(named, 1, "{command} names {key} once: {}", refused.stderr);
@@ -128,9 +128,13 @@ fn the_documented_defaults_are_the_defaults() {
 async fn a_log_can_be_json() {
     let story = Story::at(Site::new().set("log.format", "json")).await;
     story.client.get("/containers/some-name/logs?tail=7").await.refused(404, "PodmanAPIError");
+    let find = || async {
+        let log = story.gateway.log();
+        let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.find(|line| line["message"] == "request")
+    };
+    let request = crate::support::eventually("the request's line", find).await;
     let log = story.gateway.log();
-    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let request = lines.iter().find(|line| line["message"] == "request").unwrap_or_else(|| panic!("{log}"));
     assert_eq!((&request["http.method"], &request["http.status"]), (&json!("GET"), &json!(404)));
     assert_eq!(request["http.route"], "/api/v1/containers/{name}/logs");
     assert_eq!(request["principal"], json!(story.tenant.login("operator")));
@@ -163,6 +167,7 @@ fn the_command_line_says_what_went_wrong() {
     fails(&["account", "create", &login, "--role", "viewer", "--password-stdin"], "long enough\n", 1, "already");
     let token = site.run(&["token", &login], "").succeeded();
     assert_eq!((token.lines().count(), token.split('.').count()), (1, 3), "the token and nothing else");
-    assert_eq!(site.run(&["tenant", "show", &tenant.slug], "").succeeded(), format!("tenant {}\n", tenant.slug));
+    let shown = site.run(&["tenant", "show", &tenant.slug], "").succeeded();
+    assert!(shown.starts_with(&format!("tenant {}\nquota containers=20, 0 used\n", tenant.slug)), "{shown}");
     site.run(&["migrate"], "").succeeded();
 }

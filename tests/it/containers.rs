@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Client, Site, Story, eventually};
+use crate::support::{Site, Story, eventually};
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -78,28 +78,22 @@ async fn ports_are_published_on_loopback_and_once() {
     let inspected = story.podman.inspect(&id).await;
     let bindings = &inspected["HostConfig"]["PortBindings"]["8080/tcp"];
     assert_eq!(bindings, &json!([{"HostIp": "127.0.0.1", "HostPort": port.to_string()}]));
-    let web = Client { address: ([127, 0, 0, 1], port).into(), token: None };
-    let page = eventually("the published port", || async {
-        let stream = tokio::net::TcpStream::connect(web.address).await.ok()?;
-        let request = hyper::Request::get("/index.html").header("host", "web");
-        Some(crate::support::client::exchange(stream, request.body(crate::support::client::whole("")).unwrap()).await)
-    });
-    assert_eq!(page.await.text(), "it works\n");
+    eventually("the published port", || async { (story.podman.fetch(port).await == "it works\n").then_some(()) }).await;
 
-    // Another container's, another tenant's, and one that somebody else on the host has.
+    // Another container's and another tenant's.
     client.post("/containers", body("web2", port)).await.refused(409, "PodmanAPIError");
     let (neighbour, theirs) = story.another();
     theirs.post("/containers", body("web", port)).await.refused(409, "PodmanAPIError");
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    client.post("/containers", body("web3", port)).await.refused(409, "PodmanAPIError");
+    // One that a container of nobody's has: Podman's own word.
+    let other = free_port();
+    let _outsider = story.podman.occupy(other).await;
+    client.post("/containers", body("web3", other)).await.refused(409, "PodmanAPIError");
     assert_eq!(client.listed().await, [("web".into(), "running".into())]);
     assert_eq!(story.podman.containers(&story.tenant.slug).await.len(), 1);
     assert_eq!(story.podman.containers(&neighbour.slug).await, []);
 
     // A removed container's port is free again.
     client.delete("/containers/web?force=true").await.ok();
-    drop(taken);
     client.create(body("web", free_port())).await;
 }
 

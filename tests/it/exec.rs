@@ -49,7 +49,7 @@ async fn exec_tells_how_a_command_went() {
 
 #[tokio::test]
 async fn output_past_the_bound_is_cut() {
-    let Story { client, .. } = &Story::at(Site::new().set("containers.exec_output_bytes", 2000)).await;
+    let Story { client, .. } = &Story::at(Site::new().set("output.exec_bytes", 2000)).await;
     client.create_sleeping("c").await;
     let begun = Instant::now();
     let done = client.post("/containers/c/exec", json!({"command": "yes"})).await.ok()["execution"].clone();

@@ -43,7 +43,7 @@ async fn logs_join_what_was_one_line() {
 
 #[tokio::test]
 async fn long_logs_keep_their_newest_lines() {
-    let Story { client, .. } = &Story::at(Site::new().set("containers.logs_bytes", 1024)).await;
+    let Story { client, .. } = &Story::at(Site::new().set("output.logs_bytes", 1024)).await;
     client.create(json!({"image": "alpine", "name": "talker", "command": "seq 1 2000"})).await;
     eventually("its end", || async { (client.status("talker").await == "exited").then_some(()) }).await;
     let container = client.get("/containers/talker/logs?tail=10000").await.ok()["container"].clone();

@@ -135,7 +135,7 @@ async fn the_workflow_on_an_image_with_one_static_binary() {
     assert_eq!(client.exec("tiny", json!(" /app  echo a\tb ")).await, "a b\n");
     for needs_a_shell in ["/app echo a; /app echo b", "/app echo $HOME", "/app echo 'a b'", "X=1 /app"] {
         let refused = client.post("/containers/tiny/exec", json!({"command": needs_a_shell})).await;
-        refused.refused(400, "PodmanAPIError");
+        refused.refused(400, "ValidationError");
     }
     let failed = client.post("/containers/tiny/exec", json!({"command": "/app exit 3"})).await.ok();
     assert_eq!((&failed["execution"]["exit_code"], &failed["execution"]["success"]), (&json!(3), &json!(false)));

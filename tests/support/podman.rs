@@ -49,6 +49,26 @@ impl Podman {
         (answer.status == 200).then(|| answer.json())
     }
 
+    /// A page from a port of Podman's host; empty if nobody answers.
+    pub async fn fetch(&self, port: u16) -> String {
+        let url = format!("http://127.0.0.1:{port}/index.html");
+        let done = on_its_host(&["curl", "--silent", "--max-time", "2", &url]).output().await.unwrap();
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// A program on Podman's host that has a port, until it is dropped.
+    pub async fn occupy(&self, port: u16) -> tokio::process::Child {
+        let address = format!("127.0.0.1:{port}");
+        let child = on_its_host(&["busybox", "httpd", "-f", "-p", &address]).kill_on_drop(true).spawn().unwrap();
+        super::eventually("the port is taken", || async {
+            let url = format!("http://{address}/");
+            let asked = on_its_host(&["curl", "--silent", "--max-time", "2", &url]).output().await.unwrap();
+            asked.status.success().then_some(())
+        })
+        .await;
+        child
+    }
+
     /// Leaves nothing of a tenant.
     pub async fn clean(&self, slug: &str) {
         for (id, _) in self.containers(slug).await {
@@ -56,4 +76,13 @@ impl Podman {
         }
         self.call("DELETE", &format!("/networks/podgate-{slug}?force=true")).await;
     }
+}
+
+/// A command where Podman's ports can be reached: `make test` gives it a network of its own.
+fn on_its_host(words: &[&str]) -> tokio::process::Command {
+    let prefix = std::env::var("PODGATE_TEST_NETNS").unwrap_or_default();
+    let mut all = prefix.split_whitespace().chain(words.iter().copied());
+    let mut command = tokio::process::Command::new(all.next().unwrap());
+    command.args(all);
+    command
 }

@@ -1,201 +1,36 @@
 //! Containers of the caller's tenant.
 
+mod shape;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::{Object, OpenApi};
 
 use super::caller::{Caller, ContainersRead, ContainersWrite};
+use super::error::invalid_parameter;
 use super::json::Strict;
-use super::model::{Command, answer, timestamp_ms};
+use super::model::Command;
 use super::parameter::Flag;
 use super::{Context, Tag};
-use crate::domain::{Error, Kind, Result};
+use crate::domain::{Kind, PublishedPort, Result, timestamp_ms};
 use crate::engine::{Deadline, LogRequest, Status};
 use crate::policy::grant::ContainerGrant;
-use crate::policy::{CreateRequest, Intent, PortRequest};
-use crate::store::{PublishedPort, State};
+use crate::policy::{CreateRequest, Intent, LimitsRequest, PortRequest};
+use crate::store::State;
+
+use shape::*;
 
 pub struct Containers(pub Context);
 
+/// How long Podman may take to say how one container is.
+const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How many containers are asked about at once for one list.
 const LIST_CALLS: usize = 4;
-
-/// What to create.
-#[derive(Object)]
-#[oai(deny_unknown_fields, example)]
-struct CreateContainerRequest {
-    /// A short name that the tenant's aliases know, or a full reference; either must be on the tenant's list.
-    image: String,
-    /// Name within the tenant: letters, digits, `_`, `.` and `-`, at most 63.
-    name: String,
-    /// Instead of the image's CMD. An array runs as it is. A string without shell metacharacters is split into words
-    /// and run directly; one with them runs under `/bin/sh -c`.
-    command: Option<Command>,
-    /// Instead of the image's ENTRYPOINT.
-    entrypoint: Option<Vec<String>>,
-    /// Environment variables, added to the image's.
-    environment: Option<BTreeMap<String, String>>,
-    /// TCP ports to publish, host port to container port. Host ports are at least 1024.
-    ports: Option<BTreeMap<String, String>>,
-    /// Volumes to mount, source to path. Not permitted yet: 403.
-    volumes: Option<BTreeMap<String, String>>,
-    /// User the main process runs as, name or number, optionally with `:group`.
-    user: Option<String>,
-    /// Working directory of the main process.
-    workdir: Option<String>,
-    /// Labels of your own.
-    labels: Option<BTreeMap<String, String>>,
-    /// Whether to run it at once. Default true.
-    start: Option<bool>,
-}
-
-impl poem_openapi::types::Example for CreateContainerRequest {
-    fn example() -> Self {
-        Self {
-            image: "alpine:latest".into(),
-            name: "web".into(),
-            command: Some("sleep 300".into()),
-            entrypoint: None,
-            environment: Some([("GREETING".into(), "hello".into())].into()),
-            ports: None,
-            volumes: None,
-            user: None,
-            workdir: None,
-            labels: None,
-            start: None,
-        }
-    }
-}
-
-/// A container in short.
-#[derive(Object)]
-#[oai(skip_serializing_if_is_none)]
-struct ContainerSummary {
-    /// First 12 digits of Podman's id.
-    id: String,
-    /// Name within the tenant.
-    name: String,
-    /// Podman's word: created, running, exited, paused, …; `removing`; or `unknown` where Podman does not answer for it.
-    status: String,
-}
-
-/// A container of a list.
-#[derive(Object)]
-struct ContainerItem {
-    /// First 12 digits of Podman's id.
-    id: String,
-    /// Name within the tenant.
-    name: String,
-    /// Podman's word: created, running, exited, paused, …; `removing`; or `unknown` where Podman does not answer for it.
-    status: String,
-    /// The image's full reference.
-    image: String,
-    /// When it was created, RFC 3339.
-    created: String,
-}
-
-/// Everything about one container.
-#[derive(Object)]
-#[oai(skip_serializing_if_is_none)]
-struct ContainerDetail {
-    /// First 12 digits of Podman's id.
-    id: String,
-    /// Name within the tenant.
-    name: String,
-    /// Podman's word: created, running, exited, paused, …; `removing`; or `unknown` where Podman does not answer for it.
-    status: String,
-    /// The image's full reference.
-    image: String,
-    /// When it was created, RFC 3339.
-    created: String,
-    /// Published ports, host port to container port.
-    ports: BTreeMap<String, String>,
-    /// When it was last started, RFC 3339.
-    started_at: Option<String>,
-    /// When its main process ended, RFC 3339.
-    finished_at: Option<String>,
-    /// Exit code of its main process, once it ended.
-    exit_code: Option<i64>,
-}
-
-/// A container's new state.
-#[derive(Object)]
-struct ContainerState {
-    /// Name within the tenant.
-    name: String,
-    /// `started` or `stopped`.
-    status: String,
-}
-
-/// A container that is gone.
-#[derive(Object)]
-struct ContainerRemoved {
-    /// Name it had within the tenant.
-    name: String,
-    /// Always true.
-    removed: bool,
-}
-
-/// What a container wrote.
-#[derive(Object)]
-#[oai(skip_serializing_if_is_none)]
-struct ContainerLogs {
-    /// Standard output and error in the order they came, valid UTF-8.
-    logs: String,
-    /// True where older lines that were asked for are left out to bound the answer.
-    truncated: Option<bool>,
-}
-
-answer! {
-    /// The new container.
-    ContainerCreatedResponse { container: ContainerSummary }
-    example ContainerSummary { id: "3f4e8a1b2c6d".into(), name: "web".into(), status: "running".into() }
-}
-answer! {
-    /// One container.
-    ContainerResponse { container: ContainerDetail }
-    example ContainerDetail {
-        id: "3f4e8a1b2c6d".into(),
-        name: "web".into(),
-        status: "exited".into(),
-        image: "docker.io/library/alpine:latest".into(),
-        created: "2025-01-19T15:47:19.123000Z".into(),
-        ports: [("8080".to_owned(), "80".to_owned())].into(),
-        started_at: Some("2025-01-19T15:47:19.214Z".into()),
-        finished_at: Some("2025-01-19T15:52:19.301Z".into()),
-        exit_code: Some(0),
-    }
-}
-answer! {
-    /// The tenant's containers.
-    ContainerListResponse { containers: Vec<ContainerItem> }
-    example vec![ContainerItem {
-        id: "3f4e8a1b2c6d".into(),
-        name: "web".into(),
-        status: "running".into(),
-        image: "docker.io/library/alpine:latest".into(),
-        created: "2025-01-19T15:47:19.123000Z".into(),
-    }]
-}
-answer! {
-    /// The container's new state.
-    ContainerStateResponse { container: ContainerState }
-    example ContainerState { name: "web".into(), status: "started".into() }
-}
-answer! {
-    /// The container is gone.
-    ContainerRemovedResponse { container: ContainerRemoved }
-    example ContainerRemoved { name: "web".into(), removed: true }
-}
-answer! {
-    /// The container's log.
-    ContainerLogsResponse { container: ContainerLogs }
-    example ContainerLogs { logs: "listening on 80\n".into(), truncated: None }
-}
 
 #[OpenApi(tag = "Tag::Containers")]
 impl Containers {
@@ -209,10 +44,8 @@ impl Containers {
         body: Strict<CreateContainerRequest>,
     ) -> poem::Result<Json<ContainerCreatedResponse>> {
         let Strict(body) = body;
-        if body.volumes.as_ref().is_some_and(|volumes| !volumes.is_empty()) {
-            return Err(Error::new(Kind::Forbidden, "volumes are not permitted").into());
-        }
         let ports = body.ports.unwrap_or_default();
+        let limits = body.limits.unwrap_or_default();
         let request = CreateRequest {
             image: body.image,
             name: body.name,
@@ -220,9 +53,13 @@ impl Containers {
             entrypoint: body.entrypoint,
             environment: body.environment.unwrap_or_default(),
             ports: ports.into_iter().map(|(host, container)| PortRequest { host, container }).collect(),
+            volumes: body.volumes.unwrap_or_default(),
             workdir: body.workdir,
             user: body.user,
             labels: body.labels.unwrap_or_default(),
+            limits: LimitsRequest { memory_bytes: limits.memory_bytes, cpus: limits.cpus, pids: limits.pids },
+            expires_in: body.expires_in,
+            profile: body.profile,
             start: body.start.unwrap_or(true),
         };
         let grant = self.0.policy.create(who.principal(), request).await?;
@@ -231,6 +68,8 @@ impl Containers {
             id: made.grant.engine_id().short().into(),
             name: made.grant.row().name.to_string(),
             status: made.status.word,
+            ports: Some(port_map(&made.ports)).filter(|ports| !ports.is_empty()),
+            expires: made.grant.row().expires_ms.map(timestamp_ms),
         }))
     }
 
@@ -265,10 +104,14 @@ impl Containers {
             status: status.word,
             image: row.image.clone(),
             created: timestamp_ms(row.created_ms),
-            ports: ports
-                .iter()
-                .map(|PublishedPort { host, container }| (host.to_string(), container.to_string()))
-                .collect(),
+            ports: port_map(&ports),
+            profile: row.profile.clone(),
+            limits: ContainerLimits {
+                memory_bytes: row.promised.memory_bytes,
+                cpus: row.promised.cpu_millis as f64 / 1000.0,
+                pids: row.promised.pids,
+            },
+            expires: row.expires_ms.map(timestamp_ms),
             started_at: status.started_at,
             finished_at: status.finished_at,
             exit_code: status.exit_code,
@@ -286,8 +129,8 @@ impl Containers {
         name: Path<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
         let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
-        self.0.engine.start(&grant, self.0.engine.deadline()).await?;
         let name = grant.row().name.to_string();
+        self.0.lifecycle.start(grant).await?;
         Ok(ContainerStateResponse::of(ContainerState { name, status: "started".into() }))
     }
 
@@ -305,10 +148,98 @@ impl Containers {
         timeout: Query<u32>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
         let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
-        let patience = Duration::from_secs(timeout.0.into());
-        self.0.engine.stop(&grant, patience, self.0.engine.deadline()).await?;
         let name = grant.row().name.to_string();
+        self.0.lifecycle.stop(grant, Duration::from_secs(timeout.0.into())).await?;
         Ok(ContainerStateResponse::of(ContainerState { name, status: "stopped".into() }))
+    }
+
+    /// Restart a container
+    ///
+    /// Stops it as `stop` does, if it runs, and starts it.
+    #[oai(path = "/containers/:name/restart", method = "post", operation_id = "restartContainer")]
+    async fn restart(
+        &self,
+        who: Caller<ContainersWrite>,
+        /// The container's name, or its id of 12 or 64 digits.
+        name: Path<String>,
+        /// Seconds that the main process gets to end by itself.
+        #[oai(default = "default_stop_seconds", validator(maximum(value = "300")))]
+        timeout: Query<u32>,
+    ) -> poem::Result<Json<ContainerStateResponse>> {
+        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        let name = grant.row().name.to_string();
+        self.0.lifecycle.restart(grant, Duration::from_secs(timeout.0.into())).await?;
+        Ok(ContainerStateResponse::of(ContainerState { name, status: "restarted".into() }))
+    }
+
+    /// Pause a container
+    ///
+    /// Freezes its processes. A conflict if it does not run.
+    #[oai(path = "/containers/:name/pause", method = "post", operation_id = "pauseContainer")]
+    async fn pause(
+        &self,
+        who: Caller<ContainersWrite>,
+        /// The container's name, or its id of 12 or 64 digits.
+        name: Path<String>,
+    ) -> poem::Result<Json<ContainerStateResponse>> {
+        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        self.0.engine.pause(&grant, self.0.engine.deadline()).await?;
+        let name = grant.row().name.to_string();
+        Ok(ContainerStateResponse::of(ContainerState { name, status: "paused".into() }))
+    }
+
+    /// Unpause a container
+    ///
+    /// Thaws its processes. A conflict if it is not paused.
+    #[oai(path = "/containers/:name/unpause", method = "post", operation_id = "unpauseContainer")]
+    async fn unpause(
+        &self,
+        who: Caller<ContainersWrite>,
+        /// The container's name, or its id of 12 or 64 digits.
+        name: Path<String>,
+    ) -> poem::Result<Json<ContainerStateResponse>> {
+        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        self.0.engine.unpause(&grant, self.0.engine.deadline()).await?;
+        let name = grant.row().name.to_string();
+        Ok(ContainerStateResponse::of(ContainerState { name, status: "unpaused".into() }))
+    }
+
+    /// Send a container a signal
+    ///
+    /// To its main process. A conflict if it does not run.
+    #[oai(path = "/containers/:name/kill", method = "post", operation_id = "killContainer")]
+    async fn kill(
+        &self,
+        who: Caller<ContainersWrite>,
+        /// The container's name, or its id of 12 or 64 digits.
+        name: Path<String>,
+        /// The signal's name, with or without `SIG`.
+        #[oai(default = "default_signal")]
+        signal: Query<String>,
+    ) -> poem::Result<Json<ContainerStateResponse>> {
+        let signal = signal.parse().map_err(|message: String| invalid_parameter("signal", &message))?;
+        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        let name = grant.row().name.to_string();
+        self.0.lifecycle.kill(grant, signal).await?;
+        Ok(ContainerStateResponse::of(ContainerState { name, status: "signalled".into() }))
+    }
+
+    /// Renew a container
+    ///
+    /// Puts the time at which it goes by itself off, to `expires_in` seconds from now; without it, to the profile's
+    /// default.
+    #[oai(path = "/containers/:name/renew", method = "post", operation_id = "renewContainer")]
+    async fn renew(
+        &self,
+        who: Caller<ContainersWrite>,
+        /// The container's name, or its id of 12 or 64 digits.
+        name: Path<String>,
+        body: Strict<RenewContainerRequest>,
+    ) -> poem::Result<Json<ContainerRenewedResponse>> {
+        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        let expires_ms = self.0.policy.renew(&grant, body.0.expires_in).await?;
+        let renewed = ContainerRenewed { name: grant.row().name.to_string(), expires: expires_ms.map(timestamp_ms) };
+        Ok(ContainerRenewedResponse::of(renewed))
     }
 
     /// Remove a container
@@ -359,7 +290,11 @@ impl Containers {
 
 impl Containers {
     async fn item(&self, grant: ContainerGrant, deadline: Deadline) -> Result<ContainerItem> {
-        let status = self.status(&grant, deadline).await?;
+        // One that does not answer must not hold up the rest.
+        let status = match self.status(&grant, deadline.within(STATUS_PATIENCE)).await {
+            Err(error) if error.kind == Kind::EngineTimeout => unknown(),
+            other => other?,
+        };
         let row = grant.row();
         Ok(ContainerItem {
             id: grant.engine_id().short().into(),
@@ -370,21 +305,32 @@ impl Containers {
         })
     }
 
-    /// What Podman says, or what is left to say where it says nothing about this one.
+    /// What Podman says, or what is left to say where it does not have this one.
     async fn status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
-        let word = |word: &str| Status { word: word.into(), exit_code: None, started_at: None, finished_at: None };
         if grant.row().state == State::Removing {
-            return Ok(word("removing"));
+            return Ok(Status { word: "removing".into(), ..unknown() });
         }
-        match self.0.engine.status(grant, deadline).await {
-            Err(error) if error.kind == Kind::NotFound => Ok(word("unknown")),
+        match self.0.lifecycle.status(grant, deadline).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(unknown()),
             other => other,
         }
     }
 }
 
+fn unknown() -> Status {
+    Status { word: "unknown".into(), exit_code: None, started_at: None, finished_at: None }
+}
+
+fn port_map(ports: &[PublishedPort]) -> BTreeMap<String, String> {
+    ports.iter().map(|PublishedPort { host, container }| (host.to_string(), container.to_string())).collect()
+}
+
 fn default_stop_seconds() -> u32 {
     10
+}
+
+fn default_signal() -> String {
+    "SIGKILL".into()
 }
 
 fn default_tail() -> u32 {

@@ -1,0 +1,96 @@
+//! What a container may use, and what a tenant may have.
+
+use std::str::FromStr;
+
+/// Bounds of one container, always set (SECURITY rules 26, 27).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerLimits {
+    /// Bytes, swap included.
+    pub memory_bytes: i64,
+    /// Processes.
+    pub pids: i64,
+    /// Thousandths of a CPU.
+    pub cpu_millis: i64,
+    /// File descriptors of a process.
+    pub open_files: u64,
+    /// Bytes of log kept on disk.
+    pub log_bytes: i64,
+}
+
+/// Where a container can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NetworkMode {
+    /// Its own loopback.
+    None,
+    /// Its tenant's containers.
+    Internal,
+    /// Its tenant's containers, and out.
+    Egress,
+}
+
+impl NetworkMode {
+    /// The name in the configuration and the ledger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Internal => "internal",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+impl FromStr for NetworkMode {
+    type Err = String;
+
+    fn from_str(input: &str) -> Result<Self, String> {
+        [Self::None, Self::Internal, Self::Egress]
+            .into_iter()
+            .find(|mode| mode.as_str() == input)
+            .ok_or_else(|| format!("{input:?} is none of none, internal, egress"))
+    }
+}
+
+/// Something a tenant has a quota of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// Containers in any state.
+    Containers,
+    /// Containers that run.
+    Running,
+    /// Bytes of memory promised to containers.
+    Memory,
+    /// Thousandths of CPUs promised to containers.
+    CpuMillis,
+    /// Processes promised to containers.
+    Pids,
+    /// Named volumes.
+    Volumes,
+}
+
+impl Resource {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Containers, Self::Running, Self::Memory, Self::CpuMillis, Self::Pids, Self::Volumes];
+
+    /// The name in the store, in answers and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Containers => "containers",
+            Self::Running => "running",
+            Self::Memory => "memory_bytes",
+            Self::CpuMillis => "cpu_millis",
+            Self::Pids => "pids",
+            Self::Volumes => "volumes",
+        }
+    }
+}
+
+impl FromStr for Resource {
+    type Err = String;
+
+    fn from_str(input: &str) -> Result<Self, String> {
+        let names = Self::ALL.map(Self::as_str);
+        let found = Self::ALL.into_iter().find(|resource| resource.as_str() == input);
+        found.ok_or_else(|| format!("{input:?} is none of {}", names.join(", ")))
+    }
+}

@@ -1,0 +1,60 @@
+//! Making and removing volumes.
+
+use super::Lifecycle;
+use crate::domain::{Error, Kind, Result, VolumeName};
+use crate::policy::grant::{SystemGrant, TenantGrant, VolumeGrant};
+use crate::store::Volume;
+
+impl Lifecycle {
+    /// Makes a volume. On failure nothing is left, or what is left is marked and taken away later.
+    pub async fn create_volume(&self, grant: TenantGrant, name: VolumeName) -> Result<Volume> {
+        let this = self.clone();
+        self.to_the_end(async move {
+            let volume = this.store.reserve_volume(grant.tenant(), &name).await?;
+            let _claim = this.claim(&volume.id).ok_or_else(|| Error::internal("a new volume is already claimed"))?;
+            this.fail_point.reached("volume.reserved");
+            let over = grant.made_volume(&volume);
+            let made = this.engine.create_volume(&over, &this.installation, this.engine.deadline()).await;
+            this.fail_point.reached("volume.created");
+            if let Err(error) = made {
+                if let Err(left) = this.take_back_volume(&over, &volume).await {
+                    tracing::warn!(volume.row = volume.id, ?left, "a failed volume is left for the reconciler");
+                    this.unsettled.notify_one();
+                }
+                return Err(error);
+            }
+            this.store.confirm_volume(&volume).await?;
+            Ok(volume)
+        })
+        .await
+    }
+
+    /// Takes a volume away with what is in it. `Conflict` while a container has it.
+    pub async fn remove_volume(&self, grant: VolumeGrant) -> Result<()> {
+        let this = self.clone();
+        self.to_the_end(async move {
+            let volume = grant.row();
+            let Some(_claim) = this.claim(&volume.id) else {
+                return Err(Error::new(Kind::Conflict, "the volume is being removed"));
+            };
+            this.store.mark_volume_removing(volume).await?;
+            this.fail_point.reached("volume.marked");
+            this.take_back_volume(&grant, volume).await.inspect_err(|_| this.unsettled.notify_one())
+        })
+        .await
+    }
+
+    async fn take_back_volume(&self, grant: &VolumeGrant, volume: &Volume) -> Result<()> {
+        self.engine.remove_volume(grant, self.engine.deadline()).await?;
+        self.store.forget_volume(volume).await
+    }
+
+    /// Takes back a volume that a crash left half made or half removed; whatever its state if its tenant is `removing`.
+    pub(super) async fn settle_volume(&self, system: &SystemGrant, volume: &Volume, removing: bool) -> Result<bool> {
+        let Some(_claim) = self.claim(&volume.id) else { return Ok(false) };
+        if !removing && !self.store.is_unsettled_volume(&volume.id).await? {
+            return Ok(false);
+        }
+        self.take_back_volume(&system.over_volume(volume), volume).await.map(|()| true)
+    }
+}

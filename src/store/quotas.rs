@@ -1,0 +1,113 @@
+//! What tenants have and may have: counters, never read and then written.
+
+use std::collections::BTreeMap;
+
+use sqlx::SqliteConnection;
+
+use super::Store;
+use crate::domain::{Error, Kind, Resource, Result, Tenant};
+
+/// One resource of one tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Which.
+    pub resource: Resource,
+    /// The most it may have.
+    pub limit: i64,
+    /// What it has.
+    pub used: i64,
+}
+
+/// The maxima where a tenant's record says nothing else.
+pub type DefaultQuotas = BTreeMap<Resource, i64>;
+
+impl Store {
+    /// What a tenant may have and has.
+    pub async fn usage(&self, tenant: &Tenant) -> Result<Vec<Usage>> {
+        let rows: Vec<(String, Option<i64>, i64)> =
+            sqlx::query_as("SELECT resource, maximum, used FROM quotas WHERE tenant_id = $1")
+                .bind(&tenant.id)
+                .fetch_all(&self.pool)
+                .await?;
+        let known: BTreeMap<String, (Option<i64>, i64)> =
+            rows.into_iter().map(|(resource, maximum, used)| (resource, (maximum, used))).collect();
+        let of = |resource: Resource| {
+            let (maximum, used) = known.get(resource.as_str()).copied().unwrap_or((None, 0));
+            Usage { resource, limit: maximum.unwrap_or_else(|| self.default_quota(resource)), used }
+        };
+        Ok(Resource::ALL.into_iter().map(of).collect())
+    }
+
+    /// Changes a tenant's maximum; none: the configuration's. What it has already stays.
+    pub async fn set_quota(&self, tenant: &Tenant, resource: Resource, maximum: Option<i64>) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO quotas (tenant_id, resource, maximum) VALUES ($1, $2, $3)
+             ON CONFLICT (tenant_id, resource) DO UPDATE SET maximum = excluded.maximum",
+        )
+        .bind(&tenant.id)
+        .bind(resource.as_str())
+        .bind(maximum)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) fn default_quota(&self, resource: Resource) -> i64 {
+        self.default_quotas.get(&resource).copied().unwrap_or(0)
+    }
+
+    /// Takes `amount` of a resource, or says how much there is and was. Within the caller's transaction.
+    pub(super) async fn take(
+        &self,
+        conn: &mut SqliteConnection,
+        tenant_id: &str,
+        resource: Resource,
+        amount: i64,
+    ) -> Result<()> {
+        let default = self.default_quota(resource);
+        sqlx::query("INSERT INTO quotas (tenant_id, resource) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(tenant_id)
+            .bind(resource.as_str())
+            .execute(&mut *conn)
+            .await?;
+        let taken: Option<i64> = sqlx::query_scalar(
+            "UPDATE quotas SET used = used + $1
+             WHERE tenant_id = $2 AND resource = $3 AND used + $1 <= COALESCE(maximum, $4) RETURNING used",
+        )
+        .bind(amount)
+        .bind(tenant_id)
+        .bind(resource.as_str())
+        .bind(default)
+        .fetch_optional(&mut *conn)
+        .await?;
+        if taken.is_some() {
+            return Ok(());
+        }
+        let (used, limit): (i64, i64) =
+            sqlx::query_as("SELECT used, COALESCE(maximum, $3) FROM quotas WHERE tenant_id = $1 AND resource = $2")
+                .bind(tenant_id)
+                .bind(resource.as_str())
+                .bind(default)
+                .fetch_one(&mut *conn)
+                .await?;
+        let name = resource.as_str();
+        Err(Error::new(Kind::Quota, format!("quota {name}: {used} of {limit} used, {amount} more asked for")))
+    }
+
+    /// Gives `amount` of a resource back. Within the caller's transaction.
+    pub(super) async fn give_back(
+        &self,
+        conn: &mut SqliteConnection,
+        tenant_id: &str,
+        resource: Resource,
+        amount: i64,
+    ) -> Result<()> {
+        sqlx::query("UPDATE quotas SET used = used - $1 WHERE tenant_id = $2 AND resource = $3")
+            .bind(amount)
+            .bind(tenant_id)
+            .bind(resource.as_str())
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+}
