@@ -11,7 +11,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::api::contract::{Contract, SPECIFICATION};
-use crate::api::{self, BodyLimits, Context};
+use crate::api::{self, BodyLimits, Context, LargeBodies};
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::domain::{Error, Kind, Result, World};
@@ -118,6 +118,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
             max_bytes: config.http.max_body_bytes,
             max_file_bytes: config.http.max_file_body_bytes,
             deadline: Duration::from_secs(config.http.body_deadline_seconds),
+            large: LargeBodies::default(),
         },
         world,
     };

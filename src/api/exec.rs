@@ -85,7 +85,7 @@ impl Exec {
         name: Path<String>,
         body: Strict<ExecRequest>,
     ) -> poem::Result<Json<ExecResponse>> {
-        let Strict(body) = body;
+        let Strict(body, _) = body;
         let mut wrong = Details::default();
         let command = wrong.take("command", body.command.parse());
         let user = wrong.take_optional("user", body.user, |user| ExecUser::parse(&user));

@@ -76,7 +76,8 @@ impl Files {
         name: Path<String>,
         body: Strict<AddFileRequest, true>,
     ) -> poem::Result<Json<AddFileResponse>> {
-        let Strict(body) = body;
+        // The place of a large body is given back when the file is written.
+        let Strict(body, _place) = body;
         let mut wrong = Details::default();
         let path = wrong.take("dest_path", ContainerPath::parse(&body.dest_path));
         let content = match body.encoding.unwrap_or(Encoding::Utf8) {

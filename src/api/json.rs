@@ -16,11 +16,13 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::caller::Recognised;
 use super::contract::Contract;
+use super::large::{LargeBodies, Place};
 use crate::domain::{Error, Kind, Result};
 
 /// How large and how slow a body may be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct BodyLimits {
     /// Bytes.
     pub max_bytes: usize,
@@ -28,10 +30,13 @@ pub struct BodyLimits {
     pub max_file_bytes: usize,
     /// From the first to the last byte.
     pub deadline: Duration,
+    /// Places for those beyond `max_bytes`.
+    pub large: LargeBodies,
 }
 
-/// A JSON body of this type, checked against its schema. `FILE`: the larger limit applies.
-pub struct Strict<T, const FILE: bool = false>(pub T);
+/// A JSON body of this type, checked against its schema. `FILE`: the larger limit applies, and a large body holds a
+/// place as long as this lives.
+pub struct Strict<T, const FILE: bool = false>(pub T, pub Option<Place>);
 
 impl<T: Type, const FILE: bool> Payload for Strict<T, FILE> {
     const CONTENT_TYPE: &'static str = "application/json";
@@ -54,11 +59,13 @@ impl<T: ParseFromJSON, const FILE: bool> ParsePayload for Strict<T, FILE> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let bytes = read(request, body, FILE).await?;
+        let (bytes, place) = read(request, body, FILE).await?;
         let value = parse_unique(&bytes)?;
+        drop(bytes);
         let contract = request.extensions().get::<Arc<Contract>>();
         contract.ok_or_else(|| Error::internal("no contract"))?.check(&T::name(), &value)?;
-        Ok(Self(T::parse_from_json(Some(value)).map_err(|error| Error::invalid(error.into_message()))?))
+        let parsed = T::parse_from_json(Some(value)).map_err(|error| Error::invalid(error.into_message()))?;
+        Ok(Self(parsed, place))
     }
 }
 
@@ -86,22 +93,31 @@ impl<'a, T: ParseFromJSON, const FILE: bool> ApiExtractor<'a> for Strict<T, FILE
 }
 
 /// The whole body, within its limits. Counts bytes; what the headers promise is only a first look.
-pub(super) async fn read(request: &Request, body: &mut RequestBody, file: bool) -> Result<Vec<u8>> {
+pub(super) async fn read(request: &Request, body: &mut RequestBody, file: bool) -> Result<(Vec<u8>, Option<Place>)> {
     let limits = request.extensions().get::<BodyLimits>().ok_or_else(|| Error::internal("no body limits"))?;
-    let most = if file { limits.max_file_bytes } else { limits.max_bytes };
+    let promised = request.header("content-length").and_then(|text| text.parse::<usize>().ok());
+    // One that does not say how large it is counts as large.
+    let is_large = file && promised.is_none_or(|promised| promised > limits.max_bytes);
+    let most = if is_large { limits.max_file_bytes } else { limits.max_bytes };
     let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {most} bytes"));
-    let promised = request.header("content-length").and_then(|text| text.parse::<u64>().ok());
-    if promised.is_some_and(|promised| promised > most as u64) {
+    if promised.is_some_and(|promised| promised > most) {
         return Err(too_large());
     }
+    let place = if is_large { Some(limits.large.enter(sender(request))?) } else { None };
     let body = body.take().map_err(Error::internal)?;
     let reading = tokio::time::timeout(limits.deadline, body.into_bytes_limit(most)).await;
     let slow = |_| Error::new(Kind::SlowBody, "the body did not come in time");
     match reading.map_err(slow)? {
-        Ok(bytes) => Ok(bytes.into()),
+        Ok(bytes) => Ok((bytes.into(), place)),
         Err(poem::error::ReadBodyError::PayloadTooLarge) => Err(too_large()),
         Err(error) => Err(Error::invalid("the body cannot be read").because(error)),
     }
+}
+
+/// Whose share of the places a body takes: its tenant's, or that of everybody without one.
+fn sender(request: &Request) -> &str {
+    let recognised = request.extensions().get::<Recognised>().and_then(|found| found.0.as_ref().as_ref().ok());
+    recognised.and_then(|principal| principal.tenant.as_ref()).map_or("", |tenant| &tenant.id)
 }
 
 /// Most values in one body, however they are nested: what the largest honest request has, several times over. Bounds

@@ -8,6 +8,7 @@ pub mod error;
 mod exec;
 mod files;
 mod json;
+mod large;
 mod model;
 mod parameter;
 mod status;
@@ -31,6 +32,7 @@ use crate::lifecycle::Lifecycle;
 use crate::policy::Policy;
 
 pub use json::BodyLimits;
+pub use large::LargeBodies;
 
 /// Where the operations are mounted.
 pub const PREFIX: &str = "/api/v1";

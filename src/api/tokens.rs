@@ -67,7 +67,7 @@ impl ParsePayload for Form {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let bytes = json::read(request, body, false).await?;
+        let (bytes, _) = json::read(request, body, false).await?;
         let mut fields = HashMap::new();
         let mut twice = false;
         for (name, value) in form_urlencoded::parse(&bytes) {
@@ -142,7 +142,7 @@ impl TokenOperations {
     #[oai(path = "/auth/token", method = "post", operation_id = "createToken")]
     async fn create(&self, body: TokenBody) -> poem::Result<TokenAnswer> {
         match body {
-            TokenBody::Json(Strict(TokenRequest { username, password })) => {
+            TokenBody::Json(Strict(TokenRequest { username, password }, _)) => {
                 Ok(TokenAnswer::Token(self.sign_in(&username, &password).await?))
             }
             TokenBody::Form(form) => self.form(form).await,

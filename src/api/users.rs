@@ -61,7 +61,7 @@ impl Users {
         name: Path<String>,
         body: Strict<AddUserRequest>,
     ) -> poem::Result<Json<AddUserResponse>> {
-        let Strict(body) = body;
+        let Strict(body, _) = body;
         let mut wrong = Details::default();
         let username = wrong.take("username", Username::parse(&body.username));
         // An empty password means none, as it does in the seed.

@@ -47,7 +47,7 @@ impl<E: Endpoint> Middleware<E> for Observe {
     fn transform(&self, inner: E) -> Observed<E> {
         let layer = Self {
             contract: Arc::clone(&self.contract),
-            body_limits: self.body_limits,
+            body_limits: self.body_limits.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             world: self.world,
         };
@@ -70,7 +70,7 @@ impl<E: Endpoint> Endpoint for Observed<E> {
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(Peer(address));
         request.extensions_mut().insert(Arc::clone(&self.layer.contract));
-        request.extensions_mut().insert(self.layer.body_limits);
+        request.extensions_mut().insert(self.layer.body_limits.clone());
         let mut response = self.inner.call(request).await?.into_response();
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert("x-request-id", value);

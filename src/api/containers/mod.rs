@@ -43,7 +43,7 @@ impl Containers {
         who: Caller<ContainersWrite>,
         body: Strict<CreateContainerRequest>,
     ) -> poem::Result<Json<ContainerCreatedResponse>> {
-        let Strict(body) = body;
+        let Strict(body, _) = body;
         let ports = body.ports.unwrap_or_default();
         let limits = body.limits.unwrap_or_default();
         let request = CreateRequest {
