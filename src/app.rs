@@ -30,6 +30,9 @@ pub fn world() -> World {
     World { now: OffsetDateTime::now_utc, new_id: || uuid::Uuid::new_v4().simple().to_string() }
 }
 
+/// How long the first round of the reconciler may hold up the start.
+const FIRST_ROUND: Duration = Duration::from_secs(10);
+
 /// What the gateway and the command line share.
 pub struct Opened {
     /// The database.
@@ -123,8 +126,19 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         world,
     };
     let endpoint = middleware::wrap(routes(context)?, parts);
-    let reconciling = tokio::spawn(jobs::reconcile(lifecycle.clone(), SystemGrant::for_upkeep()));
-    let sweeping = tokio::spawn(jobs::sweep(lifecycle.clone(), SystemGrant::for_upkeep()));
+    let upkeep = SystemGrant::for_upkeep();
+    // Names that a crash left taken are free again before anybody asks; a Podman that is away or slow is not waited for.
+    let first_round = lifecycle.reconcile(&upkeep);
+    match tokio::time::timeout(FIRST_ROUND, first_round).await {
+        Ok(Ok(done)) if done.rows + done.failed > 0 => {
+            tracing::info!(rows = done.rows, failed = done.failed, "what a crash left was taken back");
+        }
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(?error, "what a crash may have left is looked for later"),
+        Err(_) => tracing::warn!("looking for what a crash left takes long; it goes on beside the requests"),
+    }
+    let reconciling = tokio::spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone()));
+    let sweeping = tokio::spawn(jobs::sweep(lifecycle.clone(), upkeep));
     let forgetting = tokio::spawn(jobs::forget_idle_budgets(tenants, addresses));
     for listener in &bound {
         let scheme = if listener.is_tls() { "https" } else { "http" };

@@ -12,7 +12,7 @@ use crate::domain::{Detail, Error, Kind};
 pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
     match kind {
         Kind::Invalid | Kind::Refused | Kind::NoCommand => (StatusCode::BAD_REQUEST, "ValidationError"),
-        Kind::NoRoute => (StatusCode::NOT_FOUND, "ValidationError"),
+        Kind::NoRoute => (StatusCode::NOT_FOUND, "PodmanAPIError"),
         Kind::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "ValidationError"),
         Kind::SlowBody => (StatusCode::REQUEST_TIMEOUT, "ValidationError"),
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "ValidationError"),
