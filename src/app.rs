@@ -127,6 +127,9 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     };
     let endpoint = middleware::wrap(routes(context)?, parts);
     let upkeep = SystemGrant::for_upkeep();
+    if let Err(error) = lifecycle.learn_host(&upkeep).await {
+        tracing::warn!(?error, "what Podman's host can enforce is not known yet");
+    }
     // Names that a crash left taken are free again before anybody asks; a Podman that is away or slow is not waited for.
     let first_round = lifecycle.reconcile(&upkeep);
     match tokio::time::timeout(FIRST_ROUND, first_round).await {

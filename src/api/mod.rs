@@ -7,6 +7,7 @@ mod document;
 pub mod error;
 mod exec;
 mod files;
+mod images;
 mod json;
 mod large;
 mod model;
@@ -62,6 +63,8 @@ enum Tag {
     Inside,
     /// Make, look at and remove volumes.
     Volumes,
+    /// See what images there are.
+    Images,
     /// Get a token.
     Authentication,
     /// How the gateway is doing.
@@ -74,6 +77,7 @@ type Operations = (
     users::Users,
     files::Files,
     volumes::Volumes,
+    images::Images,
     tokens::TokenOperations,
     status::Status,
     usage::Usage,
@@ -108,6 +112,7 @@ pub fn service(context: Context) -> OpenApiService<Operations, ()> {
         users::Users(context.clone()),
         files::Files(context.clone()),
         volumes::Volumes(context.clone()),
+        images::Images(context.clone()),
         tokens::TokenOperations(context.clone()),
         status::Status(context.clone()),
         usage::Usage(context),

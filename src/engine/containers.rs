@@ -92,7 +92,7 @@ impl Engine {
         identity: &Identity<'_>,
         deadline: Deadline,
     ) -> Result<EngineId> {
-        let body = body(grant.spec(), image, identity, &self.seccomp_path);
+        let body = body(grant.spec(), image, identity, &self.seccomp_path, self.host.get());
         let call = self.wire.post_json("/v4.0.0/libpod/containers/create", &body);
         let answer = self.short(grant.tenant(), deadline, call).await?.checked()?;
         EngineId::parse(&answer.json::<Created>()?.id).map_err(failure::unreadable)

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Deadline, Engine, failure};
 use crate::domain::Result;
-use crate::policy::grant::CreateGrant;
+use crate::policy::grant::ImageGrant;
 
 /// What an image says of itself.
 #[derive(Debug, Clone)]
@@ -34,8 +34,8 @@ impl Engine {
     /// The image that was granted. `NotFound` if the host does not have it.
     ///
     /// The reference in the URL is the administrator's text from the allow-list, not the request's.
-    pub async fn image(&self, grant: &CreateGrant, deadline: Deadline) -> Result<Image> {
-        let reference = utf8_percent_encode(grant.spec().image.as_str(), NON_ALPHANUMERIC);
+    pub async fn image(&self, grant: &ImageGrant, deadline: Deadline) -> Result<Image> {
+        let reference = utf8_percent_encode(grant.reference().as_str(), NON_ALPHANUMERIC);
         let path = format!("/v4.0.0/libpod/images/{reference}/json");
         let answer = self.short(grant.tenant(), deadline, self.wire.get(&path)).await?.checked()?;
         let found: Inspected = answer.json()?;

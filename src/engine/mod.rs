@@ -6,17 +6,19 @@
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
 //! | stop | [`wire`] | podman-api sends `Timeout=`, Podman reads `timeout=` |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
+//! | info | [`wire`] | its types are stricter than two versions of Podman |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
 //! | image inspect | [`wire`] | its types are stricter than two versions of Podman |
 //!
-//! Short calls run on [`Workers`], of which no tenant has more than half, and one at a time for each container. Long ones (exec, stop, logs, files) have a bound of
-//! their own for each tenant. Every call ends at its [`Deadline`].
+//! Short calls run on [`Workers`], of which no tenant has more than half, and one at a time for each container. Long
+//! ones (exec, stop, logs, files) have a bound of their own for each tenant. Every call ends at its [`Deadline`].
 
 mod containers;
 mod deadline;
 mod exec;
 mod failure;
 mod files;
+mod host;
 mod images;
 mod lanes;
 mod logs;
@@ -41,6 +43,7 @@ pub use containers::{Labelled, Status};
 pub use deadline::Deadline;
 pub use exec::{Ended, ExecRequest, Execution};
 pub use files::FileWrite;
+pub use host::Host;
 pub use images::Image;
 pub use logs::{LogRequest, Logs};
 pub use spec::Identity;
@@ -65,6 +68,7 @@ pub struct Engine {
     workers: Workers,
     long: Lanes,
     wedged: Wedged,
+    host: host::Known,
     request_timeout: Duration,
     seccomp_path: Arc<Path>,
     output_bytes: usize,
@@ -82,6 +86,7 @@ impl Engine {
             workers: Workers::new(engine.max_workers),
             long: Lanes::new(engine.long_calls_per_tenant),
             wedged: Wedged::default(),
+            host: host::Known::default(),
             request_timeout: engine.request_timeout,
             seccomp_path: engine.seccomp_path.as_path().into(),
             output_bytes: output.exec_bytes,

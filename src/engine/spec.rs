@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Image;
+use super::{Host, Image};
 use crate::domain::{ContainerName, Mount, MountSource, NetworkMode, PublishedPort, Tenant};
 use crate::policy::spec::{ContainerSpec, USER_IDS};
 
@@ -96,7 +96,13 @@ pub(super) fn labels(id: &Identity<'_>) -> BTreeMap<String, String> {
 }
 
 /// The body of `POST /libpod/containers/create`.
-pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>, seccomp: &Path) -> impl Serialize {
+pub(super) fn body(
+    spec: &ContainerSpec,
+    image: &Image,
+    id: &Identity<'_>,
+    seccomp: &Path,
+    host: Host,
+) -> impl Serialize {
     let mut all_labels = spec.labels.clone();
     all_labels.extend(labels(id));
     let limits = &spec.limits;
@@ -135,12 +141,6 @@ pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>, secco
             {"type": "nofile", "soft": limits.open_files, "hard": limits.open_files},
             {"type": "nproc", "soft": PROCESSES_PER_USER, "hard": PROCESSES_PER_USER},
         ],
-        "resource_limits": {
-            // Swap counts memory and swap together: equal means no swap.
-            "memory": {"limit": limits.memory_bytes, "swap": limits.memory_bytes},
-            "pids": {"limit": limits.pids},
-            "cpu": {"period": CPU_PERIOD, "quota": cpu_quota(limits.cpu_millis)},
-        },
         // `options.max-size` is ignored by Podman; this is not.
         "log_configuration": {"driver": "k8s-file", "size": limits.log_bytes},
     });
@@ -152,6 +152,7 @@ pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>, secco
             body["portmappings"] = json!(ports);
         }
     }
+    let first_user_id = spec.first_user_id.filter(|_| host.user_namespaces);
     let (mut volumes, mut binds) = (Vec::new(), Vec::new());
     for Mount { source, target } in &spec.mounts {
         match source {
@@ -159,7 +160,7 @@ pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>, secco
             MountSource::Share { path, read_only } => {
                 let mut options = vec!["rbind", if *read_only { "ro" } else { "rw" }, "nosuid", "nodev", "rprivate"];
                 // Without it the files of the host's users belong to nobody inside.
-                options.extend(spec.first_user_id.map(|_| "idmap"));
+                options.extend(first_user_id.map(|_| "idmap"));
                 binds.push(json!({
                     "type": "bind", "source": path, "destination": target.as_str(), "options": options,
                 }));
@@ -168,7 +169,18 @@ pub(super) fn body(spec: &ContainerSpec, image: &Image, id: &Identity<'_>, secco
     }
     body["volumes"] = json!(volumes);
     body["mounts"] = json!(binds);
-    if let Some(first) = spec.first_user_id {
+    body["resource_limits"] = json!({});
+    if host.memory {
+        // Swap counts memory and swap together: equal means no swap.
+        body["resource_limits"]["memory"] = json!({"limit": limits.memory_bytes, "swap": limits.memory_bytes});
+    }
+    if host.pids {
+        body["resource_limits"]["pids"] = json!({"limit": limits.pids});
+    }
+    if host.cpu {
+        body["resource_limits"]["cpu"] = json!({"period": CPU_PERIOD, "quota": cpu_quota(limits.cpu_millis)});
+    }
+    if let Some(first) = first_user_id {
         let map = json!([{"container_id": 0, "host_id": first, "size": USER_IDS}]);
         // An explicit map: `auto` alone is silently ignored.
         body["userns"] = json!({"nsmode": "private"});

@@ -41,6 +41,9 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
             }
         };
         if orphans_left && !away {
+            if let Err(error) = lifecycle.learn_host(&grant).await {
+                tracing::warn!(?error, "what Podman's host can enforce is not known yet");
+            }
             match lifecycle.remove_orphans(&grant).await {
                 Ok(gone) => {
                     orphans_left = false;

@@ -26,7 +26,7 @@ impl Lifecycle {
 
     async fn create_steps(&self, grant: &CreateGrant) -> Result<CreatedContainer> {
         let deadline = self.engine.deadline();
-        let image = self.engine.image(grant, deadline).await?;
+        let image = self.engine.image(&grant.image(), deadline).await?;
         self.engine.ensure_network(grant, &self.installation, deadline).await?;
         let limits = grant.spec().limits;
         let reservation = Reservation {

@@ -48,6 +48,15 @@ impl Lifecycle {
         Ok(done)
     }
 
+    /// Learns what Podman's host can enforce, and says what it cannot.
+    pub async fn learn_host(&self, grant: &SystemGrant) -> Result<()> {
+        let lacks = self.engine.learn_host(grant).await?.lacks();
+        if !lacks.is_empty() {
+            tracing::warn!("Podman's host cannot enforce: {}", lacks.join(", "));
+        }
+        Ok(())
+    }
+
     /// Takes away containers of ours that no row owns. At start and after Podman was away: nothing makes one later, and
     /// the list that finds them waits for every container on the host, a wedged one too.
     pub async fn remove_orphans(&self, grant: &SystemGrant) -> Result<usize> {

@@ -1,7 +1,7 @@
 //! Proofs that policy said yes. Only policy can make one; the engine acts on nothing else (STYLE: linkerd's `Permitted`).
 
 use super::spec::ContainerSpec;
-use crate::domain::{ContainerName, EngineId, Principal, Tenant};
+use crate::domain::{ContainerName, EngineId, ImageRef, Principal, Tenant};
 use crate::store::{Container, Volume};
 
 /// A principal may do what one scope allows, within its tenant.
@@ -20,6 +20,25 @@ impl TenantGrant {
     /// Who may work within a tenant may act on the volume it just made.
     pub fn made_volume(&self, row: &Volume) -> VolumeGrant {
         VolumeGrant { row: row.clone() }
+    }
+}
+
+/// A tenant may use this image.
+#[derive(Debug, Clone)]
+pub struct ImageGrant {
+    pub(super) tenant: Tenant,
+    pub(super) reference: ImageRef,
+}
+
+impl ImageGrant {
+    /// Whose share of the engine the call uses.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// The administrator's text, from the tenant's list.
+    pub fn reference(&self) -> &ImageRef {
+        &self.reference
     }
 }
 
@@ -97,6 +116,11 @@ impl CreateGrant {
     /// What was admitted.
     pub fn spec(&self) -> &ContainerSpec {
         &self.spec
+    }
+
+    /// The image that was admitted.
+    pub fn image(&self) -> ImageGrant {
+        ImageGrant { tenant: self.within.tenant.clone(), reference: self.spec.image.clone() }
     }
 
     /// Who may create a container may act on what came of it.

@@ -17,7 +17,7 @@ use crate::domain::{
 use crate::store::{Container, State, Store, Usage, Volume};
 
 pub use admission::{CreateRequest, LimitsRequest, PortRequest};
-use grant::{ContainerGrant, CreateGrant, TenantGrant, VolumeGrant};
+use grant::{ContainerGrant, CreateGrant, ImageGrant, TenantGrant, VolumeGrant};
 use spec::USER_IDS;
 
 /// The profile every tenant may use.
@@ -182,6 +182,24 @@ impl Policy {
     pub async fn volumes(&self, principal: &Principal, scope: Scope) -> Result<Vec<Volume>> {
         let within = self.in_tenant(principal, scope)?;
         self.store.volumes(within.tenant()).await
+    }
+
+    /// The images that the principal's tenant may use, each with the short names that mean it.
+    pub async fn images(&self, principal: &Principal) -> Result<Vec<(ImageGrant, Vec<String>)>> {
+        let within = self.in_tenant(principal, Scope::ContainersRead)?;
+        let images = self.store.image_policy(within.tenant()).await?;
+        // The tenant's own aliases come first: one of the installation's that they cover means something else here.
+        let mut aliases: BTreeMap<&ImageRequest, &ImageRef> = self.aliases.iter().collect();
+        aliases.extend(&images.aliases);
+        let names = |reference: &ImageRef| {
+            let known = aliases.iter().filter(|(_, target)| **target == reference);
+            known.map(|(alias, _)| alias.as_str().to_owned()).collect()
+        };
+        let granted = images.allowed.iter().map(|reference| {
+            let grant = ImageGrant { tenant: within.tenant().clone(), reference: reference.clone() };
+            (grant, names(reference))
+        });
+        Ok(granted.collect())
     }
 
     /// The first of the tenant's host ids, all of its profiles the same.
