@@ -73,9 +73,6 @@ struct Created {
     id: String,
 }
 
-/// How long a container that did not answer before gets to answer now.
-const PROBE_PATIENCE: Duration = Duration::from_secs(5);
-
 impl Status {
     /// Whether it holds what running ones hold.
     pub fn is_running(&self) -> bool {
@@ -115,7 +112,7 @@ impl Engine {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let seconds = usize::try_from(patience.as_secs()).map_err(Error::internal)?;
-        self.refuse_marked(grant)?;
+        self.answering(grant, deadline).await?;
         let call = async { container.restart_with_timeout(seconds).await.map_err(failure::of_client) };
         deadline.extended(patience).bound(call).await
     }
@@ -146,7 +143,7 @@ impl Engine {
     pub async fn stop(&self, grant: &ContainerGrant, patience: Duration, deadline: Deadline) -> Result<()> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
         let path = format!("/v4.0.0/libpod/containers/{}/stop?timeout={}", grant.engine_id(), patience.as_secs());
-        self.refuse_marked(grant)?;
+        self.answering(grant, deadline).await?;
         let answer = deadline.extended(patience).bound(self.wire.post(&path)).await;
         self.wedged.learn(grant.engine_id(), &answer);
         let answer = answer?;
@@ -157,12 +154,9 @@ impl Engine {
     pub async fn remove(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
         // A removal that hangs keeps one of the few slots that all removals of the host share, until Podman is
         // restarted: one that hung is not sent again before the container answers.
-        if self.wedged.is_marked(grant.engine_id()) {
-            match self.status(grant, deadline.within(PROBE_PATIENCE)).await {
-                Ok(_) => {}
-                Err(error) if error.kind == Kind::NotFound => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        match self.answering(grant, deadline).await {
+            Err(error) if error.kind == Kind::NotFound => return Ok(()),
+            other => other?,
         }
         self.on(grant, deadline, self.delete(grant.engine_id())).await
     }

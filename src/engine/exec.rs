@@ -76,7 +76,7 @@ impl Engine {
         let opts = opts.build();
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let create = async { container.create_exec(&opts).await.map_err(failure::of_client) };
-        self.refuse_marked(grant)?;
+        self.answering(grant, deadline).await?;
         let exec = deadline.bound(create).await;
         self.wedged.learn(grant.engine_id(), &exec);
         let exec = exec?;

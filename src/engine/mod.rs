@@ -57,6 +57,9 @@ use workers::Workers;
 const BUSY_TRIES: u32 = 6;
 const BUSY_PAUSE: Duration = Duration::from_millis(30);
 
+/// How long a container that did not answer before gets to answer now.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a health check waits for Podman.
 const PING_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -126,9 +129,13 @@ impl Engine {
         }
     }
 
-    /// Refuses long calls on a container that did not answer; a short one will find out when it does again.
-    fn refuse_marked(&self, grant: &ContainerGrant) -> Result<()> {
-        if self.wedged.is_marked(grant.engine_id()) { Err(wedged::no_answer()) } else { Ok(()) }
+    /// Before a call that waits long, or that does harm when it hangs: a container that did not answer the last call has
+    /// to answer a look first.
+    async fn answering(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
+        if !self.wedged.is_marked(grant.engine_id()) {
+            return Ok(());
+        }
+        self.status(grant, deadline.within(PROBE_PATIENCE)).await.map(drop)
     }
 
     /// A short call on one container, in its turn.

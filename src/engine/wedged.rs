@@ -80,7 +80,7 @@ impl Wedged {
     }
 }
 
-pub(super) fn no_answer() -> Error {
+fn no_answer() -> Error {
     Error::new(Kind::EngineTimeout, "Podman does not answer for this container")
 }
 
