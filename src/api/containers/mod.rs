@@ -3,6 +3,7 @@
 mod shape;
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -20,7 +21,7 @@ use crate::domain::{Kind, PublishedPort, Result, timestamp_ms};
 use crate::engine::{Deadline, LogRequest, Status};
 use crate::policy::grant::ContainerGrant;
 use crate::policy::{CreateRequest, Intent, LimitsRequest, PortRequest};
-use crate::store::State;
+use crate::store::{Container, State};
 
 use shape::*;
 
@@ -75,13 +76,41 @@ impl Containers {
 
     /// List containers
     ///
-    /// All containers of the caller's tenant, oldest first.
+    /// The containers of the caller's tenant, oldest first: all of them, or `limit` at a time.
     #[oai(path = "/containers", method = "get", operation_id = "listContainers")]
-    async fn list(&self, who: Caller<ContainersRead>) -> poem::Result<Json<ContainerListResponse>> {
+    async fn list(
+        &self,
+        who: Caller<ContainersRead>,
+        /// Only those of this status, such as `running`.
+        status: Query<Option<String>>,
+        /// At most so many; the answer's `next_cursor` continues.
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<Option<u32>>,
+        /// The `next_cursor` of the answer before.
+        cursor: Query<Option<String>>,
+    ) -> poem::Result<Json<ContainerListResponse>> {
+        if status.0.as_ref().is_some_and(|word| word.is_empty() || !word.bytes().all(|b| b.is_ascii_lowercase())) {
+            return Err(invalid_parameter("status", "must be a word such as running").into());
+        }
+        let after = cursor.0.as_deref().map(Cursor::parse).transpose()?;
         let grants = self.0.policy.containers(who.principal()).await?;
+        let grants =
+            grants.into_iter().filter(|grant| after.as_ref().is_none_or(|after| *after < Cursor::of(grant.row())));
         let deadline = self.0.engine.deadline();
         let items = stream::iter(grants).map(|grant| self.item(grant, deadline)).buffered(LIST_CALLS);
-        Ok(ContainerListResponse::of(items.try_collect().await?))
+        let mut wanted = items.try_filter(|(item, _)| ready(status.0.as_ref().is_none_or(|word| item.status == *word)));
+        let limit = limit.0.map_or(usize::MAX, |limit| limit as usize);
+        let mut page: Vec<(ContainerItem, Cursor)> = Vec::new();
+        let mut next_cursor = None;
+        while let Some(item) = wanted.try_next().await? {
+            if page.len() == limit {
+                next_cursor = page.last().map(|(_, cursor)| cursor.to_string());
+                break;
+            }
+            page.push(item);
+        }
+        let containers = page.into_iter().map(|(item, _)| item).collect();
+        Ok(Json(ContainerListResponse { success: true, containers, next_cursor }))
     }
 
     /// Read one container
@@ -289,20 +318,21 @@ impl Containers {
 }
 
 impl Containers {
-    async fn item(&self, grant: ContainerGrant, deadline: Deadline) -> Result<ContainerItem> {
+    async fn item(&self, grant: ContainerGrant, deadline: Deadline) -> Result<(ContainerItem, Cursor)> {
         // One that does not answer must not hold up the rest.
         let status = match self.status(&grant, deadline.within(STATUS_PATIENCE)).await {
             Err(error) if error.kind == Kind::EngineTimeout => unknown(),
             other => other?,
         };
         let row = grant.row();
-        Ok(ContainerItem {
+        let item = ContainerItem {
             id: grant.engine_id().short().into(),
             name: row.name.to_string(),
             status: status.word,
             image: row.image.clone(),
             created: timestamp_ms(row.created_ms),
-        })
+        };
+        Ok((item, Cursor::of(row)))
     }
 
     /// What Podman says, or what is left to say where it does not have this one.
@@ -314,6 +344,31 @@ impl Containers {
             Err(error) if error.kind == Kind::NotFound => Ok(unknown()),
             other => other,
         }
+    }
+}
+
+/// A place in the order of a list: by age, and by our identifier where that is the same.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Cursor {
+    created_ms: i64,
+    id: String,
+}
+
+impl Cursor {
+    fn of(row: &Container) -> Self {
+        Self { created_ms: row.created_ms, id: row.id.clone() }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let parts = text.split_once('.').and_then(|(created_ms, id)| Some((created_ms.parse().ok()?, id)));
+        let (created_ms, id) = parts.ok_or_else(|| invalid_parameter("cursor", "is not one that a list gave"))?;
+        Ok(Self { created_ms, id: id.to_owned() })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.created_ms, self.id)
     }
 }
 

@@ -229,17 +229,31 @@ answer! {
         exit_code: Some(0),
     }
 }
-answer! {
-    /// The tenant's containers.
-    pub(super) ContainerListResponse { containers: Vec<ContainerItem> }
-    example vec![ContainerItem {
-        id: "3f4e8a1b2c6d".into(),
-        name: "web".into(),
-        status: "running".into(),
-        image: "docker.io/library/alpine:latest".into(),
-        created: "2025-01-19T15:47:19.123000Z".into(),
-    }]
+/// Containers of the tenant.
+#[derive(Object)]
+#[oai(skip_serializing_if_is_none, example)]
+pub(super) struct ContainerListResponse {
+    /// Always true.
+    pub(super) success: bool,
+    /// Oldest first.
+    pub(super) containers: Vec<ContainerItem>,
+    /// There are more: ask with this `cursor`.
+    pub(super) next_cursor: Option<String>,
 }
+
+impl Example for ContainerListResponse {
+    fn example() -> Self {
+        let item = ContainerItem {
+            id: "3f4e8a1b2c6d".into(),
+            name: "web".into(),
+            status: "running".into(),
+            image: "docker.io/library/alpine:latest".into(),
+            created: "2025-01-19T15:47:19.123000Z".into(),
+        };
+        Self { success: true, containers: vec![item], next_cursor: None }
+    }
+}
+
 answer! {
     /// The container's new state.
     pub(super) ContainerStateResponse { container: ContainerState }
