@@ -105,8 +105,47 @@ pub fn no_route() -> Error {
 
 /// A parameter that does not parse.
 pub fn invalid_parameter(name: &str, reason: &str) -> Error {
-    // The framework begins with the type it wanted, in its own words.
-    let reason = reason.split_once("\": ").map_or(reason, |(_, rest)| rest);
-    let detail = Detail { field: name.to_owned(), message: reason.to_owned() };
+    let detail = Detail { field: name.to_owned(), message: readable(reason) };
     Error { details: vec![detail], ..Error::invalid(format!("invalid input: {name}")) }
+}
+
+/// The framework's words for a parameter, in ours.
+fn readable(reason: &str) -> String {
+    let bound = |word: &str| {
+        let after = reason.split_once(word)?.1;
+        Some(after.split([',', ')']).next()?.to_owned())
+    };
+    if let Some(most) = bound("maximum(") {
+        return format!("must be at most {most}");
+    }
+    if let Some(least) = bound("minimum(") {
+        return format!("must be at least {least}");
+    }
+    if ["invalid digit", "integer from empty string", "number too large", "number too small"]
+        .iter()
+        .any(|words| reason.contains(words))
+    {
+        return "must be a whole number".to_owned();
+    }
+    // It begins or ends with the type it wanted.
+    let reason = reason.split_once("\": ").map_or(reason, |(_, rest)| rest);
+    reason.split(" (occurred while parsing").next().unwrap_or(reason).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn the_frameworks_words_are_made_readable() {
+        let cases = [
+            ("verification failed. maximum(10000, exclusive: false)", "must be at most 10000"),
+            ("failed to parse \"integer(uint32)\": invalid digit found in string", "must be a whole number"),
+            ("failed to parse \"boolean\": must be true, false, 1 or 0", "must be true, false, 1 or 0"),
+            ("must be true (occurred while parsing \"optional_boolean\")", "must be true"),
+        ];
+        for (theirs, ours) in cases {
+            assert_eq!(readable(theirs), ours);
+        }
+    }
 }
