@@ -34,6 +34,11 @@ enum Segment {
     Parameter,
 }
 
+/// Schemas of request bodies are told by their names.
+pub(super) fn is_request(schema: &str) -> bool {
+    schema.ends_with("Request")
+}
+
 /// One operation, as far as syntax goes.
 pub struct Operation {
     /// `operationId`.
@@ -67,7 +72,8 @@ impl Contract {
         paths.entry(itself.segments.len()).or_default().push(itself);
         let schemas = &document["components"]["schemas"];
         let mut bodies = HashMap::new();
-        for name in schemas.as_object().into_iter().flatten().map(|(name, _)| name) {
+        let names = schemas.as_object().into_iter().flatten().map(|(name, _)| name);
+        for name in names.filter(|name| is_request(name)) {
             let mut root = json!({
                 "allOf": [{"$ref": format!("#/components/schemas/{name}")}],
                 "components": {"schemas": schemas},

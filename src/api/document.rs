@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::PREFIX;
 use super::caller::BEARER;
+use super::contract::is_request;
 use crate::domain::{Error, Result};
 
 /// A second way to name the same token: what Swagger UI's authorize box and generated clients sign in with.
@@ -56,7 +57,7 @@ pub fn mended(generated: &str) -> Result<Value> {
     }
     let schemas = &mut document["components"]["schemas"];
     for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
-        if name.ends_with("Request") {
+        if is_request(name) {
             optional_fields_are_nullable(schema);
             schema["additionalProperties"] = json!(false);
         }
