@@ -1,5 +1,6 @@
 //! Containers of the caller's tenant.
 
+mod cursor;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,9 @@ use crate::domain::{Kind, PublishedPort, Result, timestamp_ms};
 use crate::engine::{Deadline, LogRequest, Status};
 use crate::policy::grant::ContainerGrant;
 use crate::policy::{CreateRequest, Intent, LimitsRequest, PortRequest};
-use crate::store::{Container, State};
+use crate::store::State;
 
+use cursor::Cursor;
 use shape::*;
 
 pub struct Containers(pub Context);
@@ -344,31 +346,6 @@ impl Containers {
             Err(error) if error.kind == Kind::NotFound => Ok(unknown()),
             other => other,
         }
-    }
-}
-
-/// A place in the order of a list: by age, and by our identifier where that is the same.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Cursor {
-    created_ms: i64,
-    id: String,
-}
-
-impl Cursor {
-    fn of(row: &Container) -> Self {
-        Self { created_ms: row.created_ms, id: row.id.clone() }
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        let parts = text.split_once('.').and_then(|(created_ms, id)| Some((created_ms.parse().ok()?, id)));
-        let (created_ms, id) = parts.ok_or_else(|| invalid_parameter("cursor", "is not one that a list gave"))?;
-        Ok(Self { created_ms, id: id.to_owned() })
-    }
-}
-
-impl std::fmt::Display for Cursor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.created_ms, self.id)
     }
 }
 
