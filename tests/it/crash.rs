@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
+use crate::support::client::sleeping;
 use crate::support::{Client, Podman, Site, Story, Tenant, eventually};
 
 /// Ledger and Podman agree, and nothing is on its way; what there is.
-async fn settled(client: &Client, podman: &Podman, tenant: &Tenant) -> Vec<(String, String)> {
+pub async fn settled(client: &Client, podman: &Podman, tenant: &Tenant) -> Vec<(String, String)> {
     eventually("ledger and Podman in agreement", || async {
         let listed = client.listed().await;
         let ledger: BTreeSet<String> = listed.iter().map(|(name, _)| format!("{}.{name}", tenant.slug)).collect();
@@ -22,14 +23,20 @@ async fn settled(client: &Client, podman: &Podman, tenant: &Tenant) -> Vec<(Stri
 }
 
 /// Every point that the configuration documents, with whether what was being made stays.
-const CREATE: &[(&str, bool)] = &[
+pub const CREATE: &[(&str, bool)] = &[
     ("create.reserved", false),
     ("create.created", false),
     ("create.recorded", false),
     ("create.started", false),
     ("create.confirmed", true),
 ];
-const REMOVE: &[&str] = &["remove.marked", "remove.removed"];
+pub const REMOVE: &[&str] = &["remove.marked", "remove.removed"];
+
+/// Making a container `web`, and removing it.
+pub fn web() -> (&'static str, &'static str, Value) {
+    ("POST", "/containers", sleeping("web", json!({})))
+}
+pub const REMOVE_WEB: (&str, &str, Value) = ("DELETE", "/containers/web?force=true", Value::Null);
 
 #[test]
 fn every_fail_point_is_tried() {
@@ -44,19 +51,18 @@ fn every_fail_point_is_tried() {
     assert_eq!(documented, tried);
 }
 
-/// Starts a gateway that dies at `point` when `provoked`, and one after it.
-async fn die_at(
+/// Starts a gateway that dies at `point` over this request, and one after it.
+pub async fn die_at(
     point: &str,
     site: &mut Site,
     tenant: &Tenant,
-    method: &str,
-    path: &str,
+    (method, path, body): (&str, &str, Value),
 ) -> (Client, crate::support::Gateway) {
     site.put("fail_point", point);
     let mut doomed = site.start().await;
     let token = site.token(&tenant.login("operator"));
     let client = doomed.client(&token);
-    let body = json!({"image": "alpine", "name": "web", "command": "sleep 300"}).to_string();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
     let request = format!(
         "{method} /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -77,7 +83,7 @@ async fn a_crash_in_the_middle_of_create_leaves_no_half() {
     let podman = Podman::of_the_tests();
     for (point, stays) in CREATE {
         let tenant = site.tenant();
-        let (client, _gateway) = die_at(point, &mut site, &tenant, "POST", "/containers").await;
+        let (client, _gateway) = die_at(point, &mut site, &tenant, web()).await;
         let left = settled(&client, &podman, &tenant).await;
         if *stays {
             assert_eq!(left, [("web".into(), "running".into())], "{point}");
@@ -102,7 +108,7 @@ async fn a_crash_in_the_middle_of_remove_ends_it_later() {
         client.create_sleeping("web").await;
         client.create_sleeping("other").await;
         drop(gateway);
-        let (client, _gateway) = die_at(point, &mut site, &tenant, "DELETE", "/containers/web?force=true").await;
+        let (client, _gateway) = die_at(point, &mut site, &tenant, REMOVE_WEB).await;
         assert_eq!(settled(&client, &podman, &tenant).await, [("other".into(), "running".into())], "{point}");
         client.create_sleeping("web").await;
     }

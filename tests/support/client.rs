@@ -1,6 +1,6 @@
 //! HTTP as a client speaks it: a new connection a request, nothing hidden.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
@@ -110,7 +110,29 @@ impl Client {
 
     /// A container of alpine that sleeps.
     pub async fn create_sleeping(&self, name: &str) -> String {
-        self.create(json!({"image": "alpine", "name": name, "command": "sleep 300"})).await
+        self.create(sleeping(name, json!({}))).await
+    }
+
+    /// Asks for a container of alpine that sleeps, with more fields.
+    pub async fn try_create(&self, name: &str, more: Value) -> Answer {
+        self.post("/containers", sleeping(name, more)).await
+    }
+
+    /// Makes one; what the answer says of it.
+    pub async fn create_with(&self, name: &str, more: Value) -> Value {
+        self.try_create(name, more).await.ok()["container"].clone()
+    }
+
+    /// What the tenant has of each resource.
+    pub async fn used(&self) -> BTreeMap<String, i64> {
+        self.quotas("used").await
+    }
+
+    /// What GET /usage says of each resource: its `limit`, or what is `used`.
+    pub async fn quotas(&self, field: &str) -> BTreeMap<String, i64> {
+        let usage = self.get("/usage").await.ok();
+        let all = usage["usage"].as_array().unwrap().iter();
+        all.map(|one| (one["resource"].as_str().unwrap().to_owned(), one[field].as_i64().unwrap())).collect()
     }
 
     /// Runs a command that must succeed; its output.
@@ -220,6 +242,13 @@ impl Answer {
         let blamed: BTreeSet<&str> = details.map(|detail| detail["field"].as_str().unwrap()).collect();
         assert_eq!(blamed, fields.iter().copied().collect(), "{error}");
     }
+}
+
+/// A body for a container of alpine that sleeps, with more fields.
+pub fn sleeping(name: &str, more: Value) -> Value {
+    let mut body = json!({"image": "alpine", "name": name, "command": "sleep 300"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
 }
 
 /// The names in an object.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{ALPINE, BUSYBOX, Client, DEBIAN, Podman, STATIC, eventually};
+use super::{ALPINE, BUSYBOX, Client, DEBIAN, Ledger, Podman, STATIC, eventually};
 
 /// Of every account that the tests make.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -99,7 +99,10 @@ impl Site {
             podman.socket.display(),
         );
         std::fs::write(dir.join("podgate.toml"), config).expect("a configuration");
-        Self { dir, variables: BTreeMap::new(), listeners: 1, tenants: RefCell::default() }
+        let site = Self { dir, variables: BTreeMap::new(), listeners: 1, tenants: RefCell::default() };
+        // Installations that share a host share its ports; those of one do not know what another chose.
+        let first = 20_000 + rand::random::<u16>() % 200 * 50;
+        site.set("profiles.default.auto_ports", format!("{first}-{}", first + 49))
     }
 
     /// Changes a key of the configuration, dotted, by its environment variable.
@@ -121,6 +124,14 @@ impl Site {
     /// Any variable of the environment, which is otherwise empty.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Adds to the configuration's file: tables that no variable can name.
+    pub fn with(self, toml: &str) -> Self {
+        let file = self.dir.join("podgate.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, format!("{text}{toml}\n")).unwrap();
         self
     }
 
@@ -262,13 +273,20 @@ impl Drop for Gateway {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        let tenants = self.tenants.take();
+        let (tenants, database) = (self.tenants.take(), self.data("podgate.db"));
         // A runtime cannot wait within another; its own thread can.
         let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
+                let podman = Podman::of_the_tests();
                 for slug in tenants {
-                    Podman::of_the_tests().clean(&slug).await;
+                    podman.clean(&slug).await;
+                }
+                // A site of which no gateway ever ran has none.
+                if let Ok(ledger) = Ledger::at(&database).await
+                    && let Ok(installation) = ledger.installation().await
+                {
+                    podman.clean_volumes(&installation).await;
                 }
             });
         });

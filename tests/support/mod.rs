@@ -3,13 +3,16 @@
 pub mod client;
 pub mod forwarder;
 pub mod gateway;
+pub mod ledger;
 pub mod podman;
+pub mod private;
 
 use std::time::Duration;
 
 pub use client::{Answer, Client};
 pub use forwarder::Forwarder;
 pub use gateway::{Gateway, Site, Story, Tenant};
+pub use ledger::Ledger;
 pub use podman::Podman;
 
 /// The images of `scripts/test-images`.

@@ -30,8 +30,7 @@ impl Podman {
 
     /// Full ids and names of a tenant's containers.
     pub async fn containers(&self, slug: &str) -> Vec<(String, String)> {
-        let filter = serde_json::json!({"label": [format!("io.podgate.tenant={slug}")]}).to_string();
-        let filter: String = form_urlencoded::byte_serialize(filter.as_bytes()).collect();
+        let filter = labelled(&format!("io.podgate.tenant={slug}"));
         let found = self.call("GET", &format!("/containers/json?all=true&filters={filter}")).await.json();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let found = found.as_array().into_iter().flatten();
@@ -69,13 +68,44 @@ impl Podman {
         child
     }
 
-    /// Leaves nothing of a tenant.
+    /// Names of the volumes that an installation made, in order.
+    pub async fn volumes(&self, installation: &str) -> Vec<String> {
+        let filter = labelled(&format!("io.podgate.installation={installation}"));
+        let found = self.call("GET", &format!("/volumes/json?filters={filter}")).await.json();
+        let volumes = found.as_array().into_iter().flatten();
+        let mut names: Vec<String> = volumes.map(|one| one["Name"].as_str().unwrap().to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Whether anything of a tenant is left: containers or networks.
+    pub async fn has_anything_of(&self, slug: &str) -> bool {
+        let internal = self.network(&format!("{slug}.internal")).await;
+        !self.containers(slug).await.is_empty() || self.network(slug).await.is_some() || internal.is_some()
+    }
+
+    /// Leaves nothing of a tenant but its volumes.
     pub async fn clean(&self, slug: &str) {
         for (id, _) in self.containers(slug).await {
             self.call("DELETE", &format!("/containers/{id}?force=true&v=true&timeout=0")).await;
         }
-        self.call("DELETE", &format!("/networks/podgate-{slug}?force=true")).await;
+        for network in [slug.to_owned(), format!("{slug}.internal")] {
+            self.call("DELETE", &format!("/networks/podgate-{network}?force=true")).await;
+        }
     }
+
+    /// Leaves no volume of an installation.
+    pub async fn clean_volumes(&self, installation: &str) {
+        for name in self.volumes(installation).await {
+            self.call("DELETE", &format!("/volumes/{name}?force=true")).await;
+        }
+    }
+}
+
+/// A filter for what carries this label, as part of a URL.
+fn labelled(label: &str) -> String {
+    let filter = serde_json::json!({"label": [label]}).to_string();
+    form_urlencoded::byte_serialize(filter.as_bytes()).collect()
 }
 
 /// A command where Podman's ports can be reached: `make test` gives it a network of its own.

@@ -1,0 +1,224 @@
+//! What a tenant may have in all, counted exactly.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::crash::{CREATE, REMOVE, REMOVE_WEB, die_at, settled, web};
+use crate::support::{Client, Podman, Site, Story, Tenant, eventually};
+
+fn set(site: &Site, tenant: &Tenant, quota: &str) {
+    site.run(&["tenant", "allow", &tenant.slug, "--quota", quota], "").succeeded();
+}
+
+/// The counters are what the containers and volumes add up to.
+async fn counters_are_exact(client: &Client) {
+    let mut expected: BTreeMap<String, i64> =
+        ["containers", "running", "memory_bytes", "cpu_millis", "pids", "volumes"].map(|name| (name.into(), 0)).into();
+    for (name, _) in client.listed().await {
+        let read = client.get(&format!("/containers/{name}")).await.ok()["container"].clone();
+        let limits = &read["limits"];
+        let cpu_millis = (limits["cpus"].as_f64().unwrap() * 1000.0) as i64;
+        for (resource, amount) in [
+            ("containers", 1),
+            ("running", i64::from(read["status"] == "running")),
+            ("memory_bytes", limits["memory_bytes"].as_i64().unwrap()),
+            ("cpu_millis", cpu_millis),
+            ("pids", limits["pids"].as_i64().unwrap()),
+        ] {
+            *expected.get_mut(resource).unwrap() += amount;
+        }
+    }
+    let volumes = client.get("/volumes").await.ok()["volumes"].as_array().unwrap().len();
+    expected.insert("volumes".into(), i64::try_from(volumes).unwrap());
+    assert_eq!(client.used().await, expected);
+}
+
+#[tokio::test]
+async fn each_resource_has_a_bound() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    let idle = |more: Value| {
+        let mut body = json!({"start": false, "limits": {"memory_bytes": 10_000_000, "cpus": 0.5, "pids": 10}});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    for (resource, limit, used) in [
+        ("containers", 1, 1),
+        ("running", 1, 1),
+        ("memory_bytes", 19_999_999, 10_000_000),
+        ("cpu_millis", 999, 500),
+        ("pids", 19, 10),
+    ] {
+        set(&story.site, &story.tenant, &format!("{resource}={limit}"));
+        assert_eq!(client.quotas("limit").await[resource], limit, "seen at once");
+        let start = resource == "running";
+        client.create_with("first", idle(json!({"start": start}))).await;
+        let error = client.try_create("second", idle(json!({"start": start}))).await.refused(403, "QuotaError");
+        let message = error["message"].as_str().unwrap();
+        for word in [resource, &limit.to_string(), &used.to_string()] {
+            assert!(message.contains(word), "{message} does not say {word}");
+        }
+        assert_eq!(client.listed().await.len(), 1);
+        assert_eq!(story.podman.containers(&story.tenant.slug).await.len(), 1);
+        counters_are_exact(client).await;
+        // Nothing of it is the neighbour's concern.
+        set(&story.site, &story.tenant, &format!("{resource}=1000000000"));
+        client.create_with("second", idle(json!({"start": start}))).await;
+        counters_are_exact(client).await;
+        for name in ["first", "second"] {
+            client.delete(&format!("/containers/{name}?force=true")).await.ok();
+        }
+        assert!(client.used().await.values().all(|used| *used == 0));
+    }
+    let (_, theirs) = story.another();
+    assert_eq!(theirs.quotas("limit").await["containers"], 20);
+}
+
+#[tokio::test]
+async fn a_bound_may_be_lower_than_what_there_is() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    for name in ["a", "b", "c"] {
+        client.create_with(name, json!({"start": false})).await;
+    }
+    set(&story.site, &story.tenant, "containers=1");
+    assert_eq!((client.quotas("limit").await["containers"], client.used().await["containers"]), (1, 3));
+    client.try_create("d", json!({"start": false})).await.refused(403, "QuotaError");
+    for (name, status) in [("a", 403), ("b", 403), ("c", 200)] {
+        client.delete(&format!("/containers/{name}")).await.ok();
+        assert_eq!(client.try_create("d", json!({"start": false})).await.status, status, "after {name}");
+    }
+    let shown = story.site.run(&["tenant", "show", &story.tenant.slug], "").succeeded();
+    assert!(shown.contains("quota containers=1, 1 used\n"), "{shown}");
+    for wrong in ["containers=-1", "containers", "containers=x", "nonsense=1", "containers=1.5"] {
+        let refused = story.site.run(&["tenant", "allow", &story.tenant.slug, "--quota", wrong], "");
+        assert_eq!(refused.code, 2, "{wrong}: {}", refused.stderr);
+    }
+}
+
+#[tokio::test]
+async fn parallel_creates_share_exactly_what_there_is() {
+    let story = Story::begin().await;
+    set(&story.site, &story.tenant, "containers=5");
+    let creates: Vec<_> = (0..60)
+        .map(|number| {
+            let client = story.client.clone();
+            tokio::spawn(async move { client.try_create(&format!("c{number}"), json!({"start": false})).await })
+        })
+        .collect();
+    let mut made = 0;
+    for create in creates {
+        let answer = create.await.unwrap();
+        match answer.status {
+            200 => made += 1,
+            _ => drop(answer.refused(403, "QuotaError")),
+        }
+    }
+    assert_eq!(made, 5);
+    assert_eq!(story.podman.containers(&story.tenant.slug).await.len(), 5);
+    counters_are_exact(&story.client).await;
+    for (name, _) in story.client.listed().await {
+        story.client.delete(&format!("/containers/{name}")).await.ok();
+    }
+    assert!(story.client.used().await.values().all(|used| *used == 0));
+}
+
+#[tokio::test]
+async fn only_so_many_run_at_once() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    set(&story.site, &story.tenant, "running=1");
+    client.create_sleeping("first").await;
+    client.create_with("second", json!({"start": false})).await;
+    client.post("/containers/second/start", json!(null)).await.refused(403, "QuotaError");
+    client.post("/containers/second/restart?timeout=0", json!(null)).await.refused(403, "QuotaError");
+    assert_eq!(client.status("second").await, "created");
+    // Starting what runs takes no second place.
+    client.post("/containers/first/start", json!(null)).await.ok();
+    client.post("/containers/first/restart?timeout=0", json!(null)).await.ok();
+    counters_are_exact(client).await;
+    client.post("/containers/first/stop?timeout=0", json!(null)).await.ok();
+    counters_are_exact(client).await;
+    client.post("/containers/second/start", json!(null)).await.ok();
+    client.post("/containers/first/start", json!(null)).await.refused(403, "QuotaError");
+    client.post("/containers/second/kill", json!(null)).await.ok();
+    eventually("a place", || async {
+        (client.post("/containers/first/start", json!(null)).await.status == 200).then_some(())
+    })
+    .await;
+    client.post("/containers/first/pause", json!(null)).await.ok();
+    client.post("/containers/second/start", json!(null)).await.refused(403, "QuotaError");
+    client.post("/containers/first/unpause", json!(null)).await.ok();
+    client.delete("/containers/first?force=true").await.ok();
+    client.post("/containers/second/start", json!(null)).await.ok();
+    counters_are_exact(client).await;
+}
+
+#[tokio::test]
+async fn what_ended_by_itself_frees_its_place() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    set(&story.site, &story.tenant, "running=1");
+    for round in 0..3 {
+        let name = format!("brief{round}");
+        // Nobody asks how the one before is: the next start does.
+        let make = async || client.try_create(&name, json!({"command": "true"})).await;
+        eventually("a place", || async { (make().await.status == 200).then_some(()) }).await;
+    }
+    client.said("brief2").await;
+    counters_are_exact(client).await;
+    client.create_with("last", json!({"start": false})).await;
+    client.post("/containers/last/start", json!(null)).await.ok();
+    counters_are_exact(client).await;
+}
+
+#[tokio::test]
+async fn what_failed_gives_everything_back() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    for (more, status) in [
+        (json!({"command": "nosuchprogram"}), 400),
+        (json!({"user": "nobodyhere"}), 400),
+        (json!({"workdir": "/no/such"}), 400),
+        (json!({"ports": {"2000": "80", "2001": "81"}, "command": "nosuchprogram"}), 400),
+        (json!({"volumes": {"absent": "/data"}}), 403),
+        (json!({"profile": "absent"}), 403),
+        (json!({"image": "absent"}), 403),
+    ] {
+        let refused = client.try_create("c", more.clone()).await;
+        assert_eq!(refused.status, status, "{more}: {}", refused.text());
+        assert!(client.used().await.values().all(|used| *used == 0), "{more}");
+    }
+    // A start that fails later, too.
+    client.create_with("c", json!({"command": "nosuchprogram", "start": false})).await;
+    client.post("/containers/c/start", json!(null)).await.refused(400, "ValidationError");
+    counters_are_exact(client).await;
+    assert_eq!(client.used().await["running"], 0);
+}
+
+#[tokio::test]
+async fn a_crash_leaves_the_counters_right() {
+    let mut site = Site::new();
+    let podman = Podman::of_the_tests();
+    let points = CREATE.iter().map(|(point, _)| (*point, true)).chain(REMOVE.iter().map(|point| (*point, false)));
+    for (point, creating) in points {
+        let tenant = site.tenant();
+        let gateway = site.start().await;
+        let client = gateway.client(&site.token(&tenant.login("operator")));
+        client.create_with("other", json!({"start": false})).await;
+        if !creating {
+            client.create_sleeping("web").await;
+        }
+        drop(gateway);
+        let request = if creating { web() } else { REMOVE_WEB };
+        let (client, _gateway) = die_at(point, &mut site, &tenant, request).await;
+        settled(&client, &podman, &tenant).await;
+        eventually("counters that are right", || async {
+            let running = client.listed().await.iter().filter(|(_, status)| status == "running").count();
+            (client.used().await["running"] == i64::try_from(running).unwrap()).then_some(())
+        })
+        .await;
+        counters_are_exact(&client).await;
+    }
+}

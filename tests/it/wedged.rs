@@ -1,0 +1,221 @@
+//! A container that hangs Podman hurts its own tenant only, until the Podman service is restarted.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::private::PrivatePodman;
+use crate::support::{Answer, Client, Site, eventually};
+
+/// Podman reads /etc/passwd, and waits for ever where that is a FIFO: here for as long as it exists,
+const WEDGED: &str = "localhost/wedged:latest";
+/// and here once the FIFO is moved there.
+const TRAP: &str = "localhost/trap:latest";
+
+/// The tests' busybox image with a FIFO at `path`.
+fn image_with_fifo(dir: &Path, path: &str) -> PathBuf {
+    let busybox = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-images/busybox.tar");
+    let mut image = tar::Archive::new(std::fs::File::open(busybox).expect("scripts/test-images made it"));
+    let made = dir.join(format!("{}.tar", path.replace('/', "-")));
+    let mut changed = tar::Builder::new(std::fs::File::create(&made).unwrap());
+    for entry in image.entries().unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().unwrap().strip_prefix("./").is_ok_and(|found| found == Path::new(path)) {
+            continue;
+        }
+        let mut header = entry.header().clone();
+        let (name, link) =
+            (entry.path().unwrap().into_owned(), entry.link_name().unwrap().map(|link| link.into_owned()));
+        match link {
+            Some(link) => changed.append_link(&mut header, name, link).unwrap(),
+            None => changed.append_data(&mut header, name, entry).unwrap(),
+        }
+    }
+    let mut fifo = tar::Header::new_gnu();
+    fifo.set_entry_type(tar::EntryType::Fifo);
+    fifo.set_mode(0o644);
+    fifo.set_size(0);
+    changed.append_data(&mut fifo, format!("./{path}"), std::io::empty()).unwrap();
+    changed.finish().unwrap();
+    made
+}
+
+/// Says how long it took.
+async fn timed(call: impl Future<Output = Answer>) -> (Answer, Duration) {
+    let begun = Instant::now();
+    (call.await, begun.elapsed())
+}
+
+async fn hangs(call: impl Future<Output = Answer>) {
+    let (answer, took) = timed(call).await;
+    assert_eq!(answer.status, 408, "{}", answer.text());
+    answer.refused(408, "PodmanAPIError");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+/// Everything a tenant usually does, without a pause that anybody would notice.
+async fn all_is_well(client: &Client, name: &str) {
+    let path = format!("/containers/{name}");
+    let body = json!({"image": TRAP, "name": name, "command": "sleep 300"});
+    let command = json!({"command": "echo hi"});
+    let force = format!("{path}?force=true");
+    let calls: [(&str, &str, Option<Value>); 5] = [
+        ("POST", "/containers", Some(body)),
+        ("GET", "/containers", None),
+        ("POST", &format!("{path}/exec"), Some(command)),
+        ("GET", &path, None),
+        ("DELETE", &force, None),
+    ];
+    for (method, path, body) in calls {
+        let (answer, took) = timed(client.call(method, path, body)).await;
+        assert_eq!(answer.status, 200, "{method} {path} after {took:?}: {}", answer.text());
+        assert!(took < Duration::from_millis(2500), "{method} {path}: {took:?}");
+    }
+}
+
+/// A Podman of its own with both images, and a site on it.
+fn begin() -> (PrivatePodman, Site) {
+    let podman = PrivatePodman::start();
+    let site = Site::new().set("engine.url", &podman.url).set("engine.request_timeout_seconds", 3);
+    podman.import(&image_with_fifo(&site.dir, "etc/passwd"), WEDGED);
+    podman.import(&image_with_fifo(&site.dir, "trap"), TRAP);
+    (podman, site)
+}
+
+#[tokio::test]
+async fn a_wedged_container_hurts_its_own_tenant_only() {
+    let (podman, site) = begin();
+    let images = [&*format!("--image={WEDGED}"), &*format!("--image={TRAP}"), "--quota=containers=9"];
+    let (tenant, neighbour) = (site.tenant_with(&images), site.tenant_with(&images));
+    let gateway = site.start().await;
+    let client = &gateway.client(&site.token(&tenant.login("operator")));
+    let theirs = &gateway.client(&site.token(&neighbour.login("operator")));
+    let begun = Instant::now();
+    for name in ["good", "moved", "read"] {
+        client.create(json!({"image": TRAP, "name": name, "command": "sleep 300"})).await;
+    }
+    client.create(json!({"image": WEDGED, "name": "stuck", "start": false})).await;
+
+    // It hangs, and the neighbour does not notice.
+    hangs(client.post("/containers/stuck/start", json!(null))).await;
+    for name in ["moved", "read"] {
+        client.exec(name, json!("mv /trap /etc/passwd")).await;
+    }
+    hangs(client.post("/containers/moved/exec", json!({"command": "true"}))).await;
+    let user = json!({"username": "student"});
+    let (added, took) = timed(client.post("/containers/read/users", user.clone())).await;
+    assert!(matches!(added.status, 408 | 409) && took < Duration::from_secs(8), "{took:?}: {}", added.text());
+    all_is_well(theirs, "first").await;
+    let (listed, took) = timed(client.get("/containers")).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let statuses: Vec<_> = listed.ok()["containers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {}", one["name"].as_str().unwrap(), one["status"].as_str().unwrap()))
+        .collect();
+    assert!(statuses.contains(&"good running".to_owned()), "{statuses:?}");
+    assert!(statuses.contains(&"stuck unknown".to_owned()), "{statuses:?}");
+    assert_eq!(client.exec("good", json!("echo hi")).await, "hi\n");
+
+    // Removals that hang hold what all removals share; repeating them must not take it all.
+    hangs(client.delete("/containers/stuck?force=true")).await;
+    let storm: Vec<_> = (0..30)
+        .map(|number| {
+            let (client, user) = (client.clone(), user.clone());
+            tokio::spawn(async move {
+                match number % 6 {
+                    0 => client.delete("/containers/stuck?force=true").await,
+                    1 => client.delete("/containers/moved?force=true").await,
+                    2 => client.post("/containers/read/users", user).await,
+                    3 => client.post("/containers/stuck/exec", json!({"command": "true"})).await,
+                    4 => client.delete("/containers/read?force=true").await,
+                    _ => client.post("/containers/moved/stop?timeout=0", json!(null)).await,
+                }
+            })
+        })
+        .collect();
+    all_is_well(theirs, "second").await;
+    for call in storm {
+        let answer = call.await.unwrap();
+        assert!(matches!(answer.status, 200 | 404 | 408 | 409), "{}", answer.text());
+    }
+    let body = |name: &str| json!({"image": WEDGED, "name": name});
+    tokio::join!(
+        hangs(client.post("/containers", body("more"))),
+        hangs(client.post("/containers", body("still-more"))),
+        all_is_well(theirs, "third"),
+    );
+    // What hangs keeps its row, and its part of the quota.
+    assert!(client.listed().await.iter().any(|(name, status)| name == "stuck" && status == "removing"));
+    assert!(client.used().await["containers"] >= 2);
+
+    // The cure.
+    podman.kill_service();
+    podman.serve();
+    let healed = Instant::now();
+    eventually("that what hung is removed", || async {
+        let left: Vec<_> = client.listed().await.into_iter().map(|(name, _)| name).collect();
+        (left == ["good"] && client.used().await["containers"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(client.listed().await, [("good".into(), "running".into())]);
+    assert_eq!(client.used().await["running"], 1);
+    all_is_well(theirs, "last").await;
+    assert_eq!(theirs.used().await["containers"], 0);
+    eprintln!("healed after {:?}, all in {:?}", healed.elapsed(), begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+/// What the gateway does by itself, it does for everybody else as if nothing were.
+#[tokio::test]
+async fn a_wedged_container_holds_up_nobodys_end() {
+    let (podman, site) = begin();
+    let images = [&*format!("--image={WEDGED}"), &*format!("--image={TRAP}")];
+    let [tenant, neighbour, leaving] = [0; 3].map(|_| site.tenant_with(&images));
+    let gateway = site.start().await;
+    let client = gateway.client(&site.token(&tenant.login("operator")));
+    let theirs = gateway.client(&site.token(&neighbour.login("operator")));
+    let last = gateway.client(&site.token(&leaving.login("operator")));
+    // Five: a tenant has half the workers.
+    let names = [0, 1, 2, 3, 4].map(|number| format!("stuck{number}"));
+    for name in &names {
+        client.create(json!({"image": WEDGED, "name": name, "start": false, "expires_in": 8})).await;
+    }
+    let starts = names.map(|name| {
+        let client = client.clone();
+        tokio::spawn(async move { hangs(client.post(&format!("/containers/{name}/start"), json!(null))).await })
+    });
+    for start in starts {
+        start.await.unwrap();
+    }
+    last.create(json!({"image": TRAP, "name": "c", "command": "sleep 300"})).await;
+    // By then the time of the stuck ones has come, too.
+    let expiring =
+        |seconds: u64| json!({"image": TRAP, "name": format!("goes{seconds}"), "start": false, "expires_in": seconds});
+    for seconds in [6, 12, 18] {
+        theirs.create(expiring(seconds)).await;
+    }
+    let begun = Instant::now();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    site.run(&["tenant", "delete", &leaving.slug, "--no-wait"], "").succeeded();
+    let mut late = Vec::new();
+    for seconds in [6, 12, 18] {
+        let path = format!("/containers/goes{seconds}");
+        eventually(&path, || async { (theirs.get(&path).await.status == 404).then_some(()) }).await;
+        late.push(begun.elapsed().saturating_sub(Duration::from_secs(seconds)));
+    }
+    assert!(late.iter().all(|late| *late < Duration::from_secs(4)), "expired so much too late: {late:?}");
+    all_is_well(&theirs, "usual").await;
+
+    // Podman removes no network while anything is stuck, so the last of the deletion waits for the cure.
+    podman.kill_service();
+    podman.serve();
+    eventually("the deletion's end", || async {
+        (site.run(&["tenant", "show", &leaving.slug], "").code == 1).then_some(())
+    })
+    .await;
+    eventually("the end of the stuck ones", || async { client.listed().await.is_empty().then_some(()) }).await;
+    assert!(client.used().await.values().all(|used| *used == 0));
+}

@@ -1,0 +1,77 @@
+//! A Podman of one test's own: for what would spoil the one that all others share.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::gateway::unique;
+
+/// Made by `scripts/podman-service`, which needs root; gone when it is dropped.
+pub struct PrivatePodman {
+    dir: PathBuf,
+    /// The socket, as `engine.url` wants it.
+    pub url: String,
+}
+
+impl PrivatePodman {
+    pub fn start() -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique());
+        let mut podman = Self { dir, url: String::new() };
+        podman.url = podman.serve();
+        podman
+    }
+
+    /// Starts the service if it does not answer; its socket.
+    pub fn serve(&self) -> String {
+        let mut words = vec!["start".to_owned(), "--own-network".to_owned()];
+        if std::env::var("PODGATE_TEST_PODMAN_VERSION").is_ok_and(|version| version == "5") {
+            words.extend([
+                "--system".to_owned(),
+                concat!(env!("CARGO_MANIFEST_DIR"), "/target/podman5-root").to_owned(),
+            ]);
+        }
+        words.push(self.dir.display().to_string());
+        run(self.script().args(words)).trim_end().to_owned()
+    }
+
+    /// Makes an image of a tar.
+    pub fn import(&self, tar: &Path, reference: &str) {
+        let words = ["import", "--quiet", "--change", "CMD [\"/bin/sh\"]"];
+        run(self.script().arg("podman").arg(&self.dir).args(words).arg(tar).arg(reference));
+    }
+
+    /// kill -9 for the service, and nothing else of it.
+    pub fn kill_service(&self) {
+        let pid = std::fs::read_to_string(self.dir.join("service.pid")).expect("a service");
+        run(as_root("kill").args(["-KILL", pid.trim()]));
+    }
+
+    fn script(&self) -> Command {
+        as_root(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/podman-service"))
+    }
+}
+
+impl Drop for PrivatePodman {
+    fn drop(&mut self) {
+        let stopped = self.script().arg("stop").arg(&self.dir).output().expect("a script");
+        let _ = as_root("rm").arg("-rf").arg(&self.dir).output();
+        // A failure beside another one would only hide it.
+        if !std::thread::panicking() {
+            assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+        }
+    }
+}
+
+fn as_root(program: &str) -> Command {
+    if rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg(program);
+    command
+}
+
+fn run(command: &mut Command) -> String {
+    let done = command.output().expect("a program");
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
