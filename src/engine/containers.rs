@@ -109,12 +109,7 @@ impl Engine {
 
     /// Stops it as `stop` does, if it runs, and starts it.
     pub async fn restart(&self, grant: &ContainerGrant, patience: Duration, deadline: Deadline) -> Result<()> {
-        let _lane = self.long.enter(grant.tenant(), deadline).await?;
-        let container = self.podman.containers().get(grant.engine_id().as_str());
-        let seconds = usize::try_from(patience.as_secs()).map_err(Error::internal)?;
-        self.answering(grant, deadline).await?;
-        let call = async { container.restart_with_timeout(seconds).await.map_err(failure::of_client) };
-        deadline.extended(patience).bound(call).await
+        self.end_main_process(grant, "restart", patience, deadline).await
     }
 
     /// Freezes its processes. `Conflict` if it does not run.
@@ -138,12 +133,22 @@ impl Engine {
         self.on(grant, deadline, call).await
     }
 
-    /// Asks the main process to end, and kills it after `patience`; fine if it does not run. The deadline grows by
-    /// `patience`, which the caller chose.
+    /// Asks the main process to end, and kills it after `patience`; fine if it does not run.
     pub async fn stop(&self, grant: &ContainerGrant, patience: Duration, deadline: Deadline) -> Result<()> {
+        self.end_main_process(grant, "stop", patience, deadline).await
+    }
+
+    /// The deadline grows by `patience`, which the caller chose.
+    async fn end_main_process(
+        &self,
+        grant: &ContainerGrant,
+        verb: &str,
+        patience: Duration,
+        deadline: Deadline,
+    ) -> Result<()> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
-        let path = format!("/v4.0.0/libpod/containers/{}/stop?timeout={}", grant.engine_id(), patience.as_secs());
         self.answering(grant, deadline).await?;
+        let path = format!("/v4.0.0/libpod/containers/{}/{verb}?timeout={}", grant.engine_id(), patience.as_secs());
         let answer = deadline.extended(patience).bound(self.wire.post(&path)).await;
         self.wedged.learn(grant.engine_id(), &answer);
         let answer = answer?;

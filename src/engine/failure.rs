@@ -31,6 +31,7 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("network already exists", Kind::Exists, "the network exists"),
     ("image not known", Kind::NotFound, "the image is not on this host"),
     ("cannot remove container", Kind::Conflict, "the container is running; stop it, or remove it with force"),
+    ("cannot create exec session", Kind::Conflict, "the container is not running"),
     ("exec session with ID", Kind::Conflict, "the container stopped meanwhile"),
     ("cannot exec in a container that is not running", Kind::Conflict, "the container is not running"),
     ("no such network interface", Kind::Busy, "Podman is busy with its networks; try again"),
@@ -88,12 +89,16 @@ pub(super) fn of_client(error: podman_api::Error) -> Error {
     match error {
         podman_api::Error::Fault { code, message } => refusal(code.as_u16(), &message),
         podman_api::Error::Error(ConnectionError::Fault { code, message }) => refusal(code.as_u16(), &message),
-        podman_api::Error::Error(
-            error @ (ConnectionError::Hyper(_) | ConnectionError::IO(_) | ConnectionError::ConnectionNotUpgraded),
-        ) => unreachable(error),
-        // Streams wrap the client's own errors.
+        podman_api::Error::Error(error @ (ConnectionError::Hyper(_) | ConnectionError::ConnectionNotUpgraded)) => {
+            unreachable(error)
+        }
+        // Streams wrap the client's own errors, twice where they are decoded.
         podman_api::Error::Error(ConnectionError::Any(inner)) => match inner.downcast::<podman_api::Error>() {
             Ok(error) => of_client(*error),
+            Err(other) => unreachable(other),
+        },
+        podman_api::Error::Error(ConnectionError::IO(error)) => match error.downcast::<ConnectionError>() {
+            Ok(inner) => of_client(podman_api::Error::Error(inner)),
             Err(other) => unreachable(other),
         },
         podman_api::Error::IO(error) => unreachable(error),

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | ping, start, remove, logs, exec create/start/inspect, archive get, networks, volumes, list by label | podman-api | right as measured |
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
-//! | stop | [`wire`] | podman-api sends `Timeout=`, Podman reads `timeout=` |
+//! | stop, restart | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
 //! | info | [`wire`] | its types are stricter than two versions of Podman |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |

@@ -15,18 +15,22 @@ mod volumes;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{Error, Result};
-use crate::engine::Engine;
+use crate::domain::{Error, Kind, Result};
+use crate::engine::{Deadline, Engine};
 use crate::store::Store;
 
 pub use create::CreatedContainer;
 pub use fail_point::FailPoint;
 pub use reconcile::Reconciled;
 pub use users::NewUser;
+
+/// Between two looks at whether a row is free. Claims are short, or end with a deadline.
+const CLAIM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs the steps.
 #[derive(Clone)]
@@ -39,6 +43,7 @@ pub struct Lifecycle {
     in_flight: Arc<Mutex<HashSet<String>>>,
     unsettled: Arc<Notify>,
     alone: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    used: Arc<Mutex<HashMap<String, usize>>>,
 }
 
 impl Lifecycle {
@@ -53,6 +58,7 @@ impl Lifecycle {
             in_flight: Arc::default(),
             unsettled: Arc::default(),
             alone: Arc::default(),
+            used: Arc::default(),
         }
     }
 
@@ -72,6 +78,32 @@ impl Lifecycle {
         self.tasks.spawn(work).await.map_err(Error::internal)?
     }
 
+    /// A claim as soon as whoever has it lets go; `Conflict` if that takes longer than the deadline.
+    async fn claim_in_time(&self, row_id: &str, deadline: Deadline) -> Result<Claim> {
+        let wait = async {
+            loop {
+                if let Some(claim) = self.claim(row_id) {
+                    return claim;
+                }
+                tokio::time::sleep(CLAIM_PAUSE).await;
+            }
+        };
+        let busy = || Error::new(Kind::Conflict, "something else is being done with this");
+        deadline.or_none(wait).await.ok_or_else(busy)
+    }
+
+    /// Notes that the row's container is in use until the guard is dropped.
+    fn in_use(&self, row_id: &str) -> InUse {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used.entry(row_id.to_owned()).or_default() += 1;
+        InUse { row_id: row_id.to_owned(), used: Arc::clone(&self.used) }
+    }
+
+    /// Whether the row's container is in use.
+    fn is_in_use(&self, row_id: &str) -> bool {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).contains_key(row_id)
+    }
+
     /// Waits until nobody else holds this row for a change that is read first and then written.
     async fn alone(&self, row_id: &str) -> OwnedMutexGuard<()> {
         let row = {
@@ -86,6 +118,24 @@ impl Lifecycle {
     fn claim(&self, row_id: &str) -> Option<Claim> {
         let fresh = lock(&self.in_flight).insert(row_id.to_owned());
         fresh.then(|| Claim { row_id: row_id.to_owned(), in_flight: Arc::clone(&self.in_flight) })
+    }
+}
+
+/// A container that somebody uses until this is dropped.
+struct InUse {
+    row_id: String,
+    used: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        match used.get_mut(&self.row_id) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                used.remove(&self.row_id);
+            }
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! Bringing the ledger and Podman together again after a crash, of ours or of Podman.
 
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
 use super::Lifecycle;
 use crate::domain::{Kind, Result};
 use crate::engine::Labelled;
 use crate::policy::grant::SystemGrant;
-use crate::store::Container;
+use crate::store::{Container, Volume};
 
 /// What a round found and settled.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -15,35 +19,70 @@ pub struct Reconciled {
     pub failed: usize,
 }
 
+impl Reconciled {
+    /// Counts one outcome. A Podman that is out of reach ends the round.
+    fn note(&mut self, outcome: Result<bool>, what: &str, row_id: &str) -> Result<()> {
+        match outcome {
+            Ok(true) => self.rows += 1,
+            Ok(false) => {}
+            Err(error) if error.kind == Kind::EngineDown => return Err(error),
+            Err(error) => {
+                tracing::warn!(row = row_id, ?error, "{what}");
+                self.failed += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A tenant's rows that a round looks at.
+#[derive(Default)]
+struct Rows {
+    unsettled: Vec<Container>,
+    volumes: Vec<Volume>,
+    running: Vec<Container>,
+}
+
+/// Tenants that a round works on at once.
+const TENANTS_AT_ONCE: usize = 16;
+
 impl Lifecycle {
     /// One round over the ledger: rows that are not settled are taken back, rows that are said to run are looked at.
+    /// Tenants do not wait for each other.
     ///
     /// Fails as a whole only where Podman or the store is out of reach.
     pub async fn reconcile(&self, grant: &SystemGrant) -> Result<Reconciled> {
-        let mut done = Reconciled::default();
-        let mut settle = |outcome: Result<bool>, what: &str, row_id: &str| {
-            match outcome {
-                Ok(true) => done.rows += 1,
-                Ok(false) => {}
-                Err(error) if error.kind == Kind::EngineDown => return Err(error),
-                Err(error) => {
-                    tracing::warn!(row = row_id, ?error, "{what}");
-                    done.failed += 1;
-                }
-            }
-            Ok(())
-        };
+        let mut work: BTreeMap<String, Rows> = BTreeMap::new();
         for row in self.store.unsettled_containers().await? {
-            settle(self.take_back_if_unsettled(grant, &row).await, "a container could not be settled", &row.id)?;
+            work.entry(row.tenant.id.clone()).or_default().unsettled.push(row);
         }
-        // After the containers that have them.
         for volume in self.store.unsettled_volumes().await? {
-            let outcome = self.settle_volume(grant, &volume, false).await;
-            settle(outcome, "a volume could not be settled", &volume.id)?;
+            work.entry(volume.tenant.id.clone()).or_default().volumes.push(volume);
         }
         for row in self.store.running_containers().await? {
-            let outcome = self.look_at(grant, &row).await.map(|()| false);
-            settle(outcome, "a running container could not be looked at", &row.id)?;
+            work.entry(row.tenant.id.clone()).or_default().running.push(row);
+        }
+        let rounds = stream::iter(work.into_values()).map(|rows| self.reconcile_tenant(grant, rows));
+        let rounds: Vec<Reconciled> = rounds.buffer_unordered(TENANTS_AT_ONCE).try_collect().await?;
+        Ok(Reconciled {
+            rows: rounds.iter().map(|round| round.rows).sum(),
+            failed: rounds.iter().map(|round| round.failed).sum(),
+        })
+    }
+
+    async fn reconcile_tenant(&self, grant: &SystemGrant, rows: Rows) -> Result<Reconciled> {
+        let mut done = Reconciled::default();
+        for row in &rows.unsettled {
+            done.note(self.take_back_if_unsettled(grant, row).await, "a container could not be settled", &row.id)?;
+        }
+        // After the containers that have them.
+        for volume in &rows.volumes {
+            let outcome = self.settle_volume(grant, volume, false).await;
+            done.note(outcome, "a volume could not be settled", &volume.id)?;
+        }
+        for row in &rows.running {
+            let outcome = self.look_at(grant, row).await.map(|()| false);
+            done.note(outcome, "a running container could not be looked at", &row.id)?;
         }
         Ok(done)
     }

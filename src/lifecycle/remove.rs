@@ -1,8 +1,11 @@
 //! Removing a container: mark, remove, forget.
 
+use std::collections::BTreeMap;
+
 use super::Lifecycle;
 use crate::domain::{Error, Kind, Result};
 use crate::policy::grant::{ContainerGrant, SystemGrant};
+use crate::store::Container;
 
 impl Lifecycle {
     /// Takes the container away. Without `force`, `Conflict` if it runs.
@@ -11,22 +14,37 @@ impl Lifecycle {
         self.to_the_end(async move { this.remove_steps(&grant, force).await }).await
     }
 
-    /// Takes away every container whose time has come. What fails stays marked for the reconciler.
-    pub async fn expire(&self, system: &SystemGrant) -> Result<usize> {
-        let expired = self.store.expired_containers().await?;
-        let mut gone = 0;
-        for row in expired {
-            let Some(engine_id) = row.engine_id.clone() else { continue };
-            let (tenant, name) = (row.tenant.slug.to_string(), row.name.to_string());
-            match self.remove(system.over(&row, engine_id), true).await {
-                Ok(()) => {
-                    gone += 1;
-                    tracing::info!(tenant, container.name = name, "a container expired");
-                }
-                Err(error) => tracing::warn!(tenant, container.name = name, ?error, "an expired container stays"),
+    /// Begins to take away every container whose time has come. Tenants do not wait for each other: one's container that
+    /// Podman does not answer for holds up its own tenant's only. What fails stays marked for the reconciler.
+    pub async fn expire(&self, system: &SystemGrant) -> Result<()> {
+        let mut by_tenant: BTreeMap<String, Vec<Container>> = BTreeMap::new();
+        for row in self.store.expired_containers().await? {
+            let only_idle = row.expires_ms.is_none_or(|expires_ms| expires_ms > self.store.now_ms());
+            if !(only_idle && self.is_in_use(&row.id)) {
+                by_tenant.entry(row.tenant.id.clone()).or_default().push(row);
             }
         }
-        Ok(gone)
+        for (tenant_id, rows) in by_tenant {
+            // A tenant's sweep that still runs is not doubled.
+            let Some(claim) = self.claim(&format!("expire {tenant_id}")) else { continue };
+            let (this, system) = (self.clone(), system.clone());
+            self.tasks.spawn(async move {
+                for row in rows {
+                    this.expire_one(&system, &row).await;
+                }
+                drop(claim);
+            });
+        }
+        Ok(())
+    }
+
+    async fn expire_one(&self, system: &SystemGrant, row: &Container) {
+        let Some(engine_id) = row.engine_id.clone() else { return };
+        let (tenant, name) = (row.tenant.slug.as_str(), row.name.as_str());
+        match self.remove(system.over(row, engine_id), true).await {
+            Ok(()) => tracing::info!(tenant, container.name = name, "a container expired"),
+            Err(error) => tracing::warn!(tenant, container.name = name, ?error, "an expired container stays"),
+        }
     }
 
     async fn remove_steps(&self, grant: &ContainerGrant, force: bool) -> Result<()> {
@@ -43,9 +61,7 @@ impl Lifecycle {
             }
         }
         let row = grant.row();
-        let Some(_claim) = self.claim(&row.id) else {
-            return Err(Error::new(Kind::Conflict, "the container is being removed"));
-        };
+        let _claim = self.claim_in_time(&row.id, deadline).await?;
         self.store.mark_removing(row).await?;
         self.fail_point.reached("remove.marked");
         if let Err(error) = self.engine.remove(grant, deadline).await {

@@ -6,7 +6,7 @@ use super::Lifecycle;
 use crate::domain::{Kind, Result, Signal, Tenant};
 use crate::engine::{Deadline, Status};
 use crate::policy::grant::{ContainerGrant, SystemGrant};
-use crate::store::Container;
+use crate::store::{Container, State};
 
 impl Lifecycle {
     /// Starts it; fine if it runs. `Quota` if the tenant has as many running as it may.
@@ -86,7 +86,15 @@ impl Lifecycle {
     }
 
     async fn observe(&self, row: &Container, status: &Status) -> Result<()> {
-        if row.running && !status.is_running() { self.store.give_back_running(row).await } else { Ok(()) }
+        match (row.running, status.is_running()) {
+            (true, false) => self.store.give_back_running(row).await,
+            // An operator started it: it counts, and stays even where the tenant has too many now.
+            (false, true) if row.state == State::Ready => match self.store.take_running(row).await {
+                Err(error) if error.kind == Kind::Quota => Ok(()),
+                other => other,
+            },
+            _ => Ok(()),
+        }
     }
 
     /// After a failed start the place goes back unless it runs all the same.

@@ -1,16 +1,30 @@
 //! Deleting a tenant: everything it owns, then itself. Resumes after a crash, for each step asks what is left.
 
+use std::time::Duration;
+
 use super::Lifecycle;
-use crate::domain::{Result, Tenant};
+use crate::domain::{Kind, Result, Tenant};
 use crate::policy::grant::SystemGrant;
 
+/// How long a deletion rests after Podman did not answer.
+const AFTER_A_HANG: Duration = Duration::from_secs(10);
+
 impl Lifecycle {
-    /// One round over the tenants that are marked for deletion. What cannot go now goes in a later round.
+    /// Begins a round over the tenants that are marked for deletion, each by itself. What cannot go now goes later.
     pub async fn delete_marked_tenants(&self, system: &SystemGrant) -> Result<()> {
         for tenant in self.store.deleting_tenants().await? {
-            if let Err(error) = self.delete_tenant(system, &tenant).await {
-                tracing::warn!(tenant = %tenant.slug, ?error, "a tenant could not be deleted yet");
-            }
+            let Some(claim) = self.claim(&format!("delete {}", tenant.id)) else { continue };
+            let (this, system) = (self.clone(), system.clone());
+            self.tasks.spawn(async move {
+                if let Err(error) = this.delete_tenant(&system, &tenant).await {
+                    tracing::warn!(tenant = %tenant.slug, ?error, "a tenant could not be deleted yet");
+                    // Calls that hang stay in Podman: not every second another one.
+                    if error.kind == Kind::EngineTimeout {
+                        tokio::time::sleep(AFTER_A_HANG).await;
+                    }
+                }
+                drop(claim);
+            });
         }
         Ok(())
     }

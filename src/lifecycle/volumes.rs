@@ -34,9 +34,7 @@ impl Lifecycle {
         let this = self.clone();
         self.to_the_end(async move {
             let volume = grant.row();
-            let Some(_claim) = this.claim(&volume.id) else {
-                return Err(Error::new(Kind::Conflict, "the volume is being removed"));
-            };
+            let _claim = this.claim_in_time(&volume.id, this.engine.deadline()).await?;
             this.store.mark_volume_removing(volume).await?;
             this.fail_point.reached("volume.marked");
             this.take_back_volume(&grant, volume).await.inspect_err(|_| this.unsettled.notify_one())

@@ -230,11 +230,11 @@ fn check_labels(labels: &BTreeMap<String, String>, wrong: &mut Details) {
     }
 }
 
-/// Seconds from now, within the profile's bound; the profile's own where nothing was asked for.
+/// Seconds from now, within the profile's bound; the profile's own, or its bound, where nothing was asked for.
 pub(super) fn expiry(profile: Expiry, asked: Option<i64>, wrong: &mut Details) -> Option<Duration> {
     /// Ten years: the sum with any date we see fits its type.
     const MOST: Duration = Duration::from_secs(10 * 365 * 86_400);
-    let Some(seconds) = asked else { return profile.default };
+    let Some(seconds) = asked else { return profile.default.or(profile.most) };
     let most = profile.most.unwrap_or(MOST);
     match u64::try_from(seconds).map(Duration::from_secs) {
         Ok(time) if !time.is_zero() && time <= most => Some(time),

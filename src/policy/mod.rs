@@ -131,11 +131,14 @@ impl Policy {
     pub async fn create(&self, principal: &Principal, request: CreateRequest) -> Result<CreateGrant> {
         let within = self.in_tenant(principal, Scope::ContainersWrite)?;
         let profile_name = request.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.into());
-        // Whatever the profile, the form is checked first, so that a tenant learns nothing of profiles by mistakes.
-        let profile = self.profiles.get(&profile_name).or_else(|| self.profiles.get(DEFAULT_PROFILE));
+        let given = self.is_given(&within, &profile_name).await?;
+        // The form is checked first, against what the tenant may use: mistakes tell nothing of other profiles.
+        let profile = self.profiles.get(if given { profile_name.as_str() } else { DEFAULT_PROFILE });
         let profile = profile.ok_or_else(|| Error::internal("there is no default profile"))?;
         let admitted = admission::admit(profile, request)?;
-        self.check_profile(&within, &profile_name).await?;
+        if !given {
+            return Err(Error::new(Kind::Forbidden, format!("the profile {profile_name:?} is not allowed here")));
+        }
         let image = self.allowed_image(&within, &admitted.image).await?;
         let mounts = self.mounts(&within, &admitted.mounts).await?;
         let first_user_id = self.first_user_id(&within).await?;
@@ -143,12 +146,10 @@ impl Policy {
         Ok(CreateGrant { within, name, spec })
     }
 
-    /// `Forbidden` for a profile that the tenant was not given, existing or not.
-    async fn check_profile(&self, within: &TenantGrant, name: &str) -> Result<()> {
-        let given = name == DEFAULT_PROFILE
-            || (self.profiles.contains_key(name) && self.store.profiles(within.tenant()).await?.contains(name));
-        let refused = || Error::new(Kind::Forbidden, format!("the profile {name:?} is not allowed here"));
-        if given { Ok(()) } else { Err(refused()) }
+    /// Whether the tenant may use the profile. One that does not exist was given to nobody.
+    async fn is_given(&self, within: &TenantGrant, name: &str) -> Result<bool> {
+        Ok(name == DEFAULT_PROFILE
+            || (self.profiles.contains_key(name) && self.store.profiles(within.tenant()).await?.contains(name)))
     }
 
     /// What the names in `volumes` mean: the tenant's own volumes first, then the shares that were declared for it

@@ -75,6 +75,11 @@ impl Store {
         Ok(sqlx::query_scalar("SELECT id FROM installation").fetch_one(&self.pool).await?)
     }
 
+    /// The time as rows have it, milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.world.now_ms()
+    }
+
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }

@@ -95,7 +95,9 @@ impl Store {
             }
         }
         let mut ports = Vec::new();
-        for port in wanted.ports {
+        // What was asked for by number first, so that a choice does not take it.
+        let (by_number, by_choice): (Vec<&WantedPort>, _) = wanted.ports.iter().partition(|port| port.host.is_some());
+        for port in by_number.into_iter().chain(by_choice) {
             let host = match port.host {
                 Some(host) => host,
                 None => self.free_port(&mut tx, &wanted.auto_ports).await?,
