@@ -1,7 +1,7 @@
 //! Making and removing volumes.
 
 use super::Lifecycle;
-use crate::domain::{Error, Kind, Result, VolumeName};
+use crate::domain::{Error, Result, VolumeName};
 use crate::policy::grant::{SystemGrant, TenantGrant, VolumeGrant};
 use crate::store::Volume;
 
