@@ -159,10 +159,9 @@ impl Containers {
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
-        let name = grant.row().name.to_string();
-        self.0.lifecycle.start(grant).await?;
-        Ok(ContainerStateResponse::of(ContainerState { name, status: "started".into() }))
+        let grant = self.changing(&who, &name).await?;
+        self.0.lifecycle.start(grant.clone()).await?;
+        Ok(now(&grant, "started"))
     }
 
     /// Stop a container
@@ -178,10 +177,9 @@ impl Containers {
         #[oai(default = "default_stop_seconds", validator(maximum(value = "300")))]
         timeout: Query<u32>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
-        let name = grant.row().name.to_string();
-        self.0.lifecycle.stop(grant, Duration::from_secs(timeout.0.into())).await?;
-        Ok(ContainerStateResponse::of(ContainerState { name, status: "stopped".into() }))
+        let grant = self.changing(&who, &name).await?;
+        self.0.lifecycle.stop(grant.clone(), Duration::from_secs(timeout.0.into())).await?;
+        Ok(now(&grant, "stopped"))
     }
 
     /// Restart a container
@@ -197,10 +195,9 @@ impl Containers {
         #[oai(default = "default_stop_seconds", validator(maximum(value = "300")))]
         timeout: Query<u32>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
-        let name = grant.row().name.to_string();
-        self.0.lifecycle.restart(grant, Duration::from_secs(timeout.0.into())).await?;
-        Ok(ContainerStateResponse::of(ContainerState { name, status: "restarted".into() }))
+        let grant = self.changing(&who, &name).await?;
+        self.0.lifecycle.restart(grant.clone(), Duration::from_secs(timeout.0.into())).await?;
+        Ok(now(&grant, "restarted"))
     }
 
     /// Pause a container
@@ -213,10 +210,9 @@ impl Containers {
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        let grant = self.changing(&who, &name).await?;
         self.0.engine.pause(&grant, self.0.engine.deadline()).await?;
-        let name = grant.row().name.to_string();
-        Ok(ContainerStateResponse::of(ContainerState { name, status: "paused".into() }))
+        Ok(now(&grant, "paused"))
     }
 
     /// Unpause a container
@@ -229,10 +225,9 @@ impl Containers {
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        let grant = self.changing(&who, &name).await?;
         self.0.engine.unpause(&grant, self.0.engine.deadline()).await?;
-        let name = grant.row().name.to_string();
-        Ok(ContainerStateResponse::of(ContainerState { name, status: "unpaused".into() }))
+        Ok(now(&grant, "unpaused"))
     }
 
     /// Send a container a signal
@@ -249,10 +244,9 @@ impl Containers {
         signal: Query<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
         let signal = signal.parse().map_err(|message: String| invalid_parameter("signal", &message))?;
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
-        let name = grant.row().name.to_string();
-        self.0.lifecycle.kill(grant, signal).await?;
-        Ok(ContainerStateResponse::of(ContainerState { name, status: "signalled".into() }))
+        let grant = self.changing(&who, &name).await?;
+        self.0.lifecycle.kill(grant.clone(), signal).await?;
+        Ok(now(&grant, "signalled"))
     }
 
     /// Renew a container
@@ -320,6 +314,11 @@ impl Containers {
 }
 
 impl Containers {
+    /// Leave to change the container of that name.
+    async fn changing(&self, who: &Caller<ContainersWrite>, name: &str) -> Result<ContainerGrant> {
+        self.0.policy.container(who.principal(), who.scope(), Intent::Change, name).await
+    }
+
     async fn item(&self, grant: ContainerGrant, deadline: Deadline) -> Result<(ContainerItem, Cursor)> {
         // One that does not answer must not hold up the rest.
         let status = match self.status(&grant, deadline.within(STATUS_PATIENCE)).await {
@@ -347,6 +346,11 @@ impl Containers {
             other => other,
         }
     }
+}
+
+/// What was done to a container.
+fn now(grant: &ContainerGrant, status: &str) -> Json<ContainerStateResponse> {
+    ContainerStateResponse::of(ContainerState { name: grant.row().name.to_string(), status: status.into() })
 }
 
 fn unknown() -> Status {
