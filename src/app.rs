@@ -9,6 +9,7 @@ use poem::http::header;
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio::task::JoinSet;
 
 use crate::api::contract::{Contract, SPECIFICATION};
 use crate::api::{self, BodyLimits, Context, LargeBodies};
@@ -140,9 +141,12 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         Ok(Err(error)) => tracing::warn!(?error, "what a crash may have left is looked for later"),
         Err(_) => tracing::warn!("looking for what a crash left takes long; it goes on beside the requests"),
     }
-    let reconciling = tokio::spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone()));
-    let sweeping = tokio::spawn(jobs::sweep(lifecycle.clone(), upkeep));
-    let forgetting = tokio::spawn(jobs::forget_idle_budgets(tenants, addresses));
+    let mut jobs = JoinSet::new();
+    jobs.spawn(jobs::follow_events(lifecycle.clone(), upkeep.clone()));
+    jobs.spawn(jobs::watch(lifecycle.clone(), upkeep.clone()));
+    jobs.spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone()));
+    jobs.spawn(jobs::sweep(lifecycle.clone(), upkeep));
+    jobs.spawn(jobs::forget_idle_budgets(tenants, addresses));
     for listener in &bound {
         let scheme = if listener.is_tls() { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{}", listener.local_addr());
@@ -151,9 +155,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     if cut > 0 {
         tracing::warn!(connections = cut, "connections were cut after the drain's time");
     }
-    reconciling.abort();
-    sweeping.abort();
-    forgetting.abort();
+    jobs.shutdown().await;
     lifecycle.finish().await;
     tracing::info!("ended");
     Ok(())

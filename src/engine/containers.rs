@@ -104,7 +104,7 @@ impl Engine {
                 other => other.map_err(failure::of_client),
             }
         };
-        self.on(grant, deadline, self.patiently(start)).await
+        self.change(grant, deadline, self.patiently(start)).await
     }
 
     /// Stops it as `stop` does, if it runs, and starts it.
@@ -116,21 +116,21 @@ impl Engine {
     pub async fn pause(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.pause().await.map_err(failure::of_client) };
-        self.on(grant, deadline, call).await
+        self.change(grant, deadline, call).await
     }
 
     /// Thaws its processes. `Conflict` if it is not paused.
     pub async fn unpause(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.unpause().await.map_err(failure::of_client) };
-        self.on(grant, deadline, call).await
+        self.change(grant, deadline, call).await
     }
 
     /// Sends its main process a signal. `Conflict` if it does not run.
     pub async fn kill(&self, grant: &ContainerGrant, signal: Signal, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.send_signal(signal.as_str()).await.map_err(failure::of_client) };
-        self.on(grant, deadline, call).await
+        self.change(grant, deadline, call).await
     }
 
     /// Asks the main process to end, and kills it after `patience`; fine if it does not run.
@@ -148,9 +148,10 @@ impl Engine {
     ) -> Result<()> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
         self.answering(grant, deadline).await?;
+        let _touched = self.touching(grant);
         let path = format!("/v4.0.0/libpod/containers/{}/{verb}?timeout={}", grant.engine_id(), patience.as_secs());
         let answer = deadline.extended(patience).bound(self.wire.post(&path)).await;
-        self.wedged.learn(grant.engine_id(), &answer);
+        self.learn(grant.engine_id(), &answer);
         let answer = answer?;
         if answer.status == StatusCode::NOT_MODIFIED { Ok(()) } else { answer.checked().map(drop) }
     }
@@ -163,7 +164,9 @@ impl Engine {
             Err(error) if error.kind == Kind::NotFound => return Ok(()),
             other => other?,
         }
-        self.on(grant, deadline, self.delete(grant.engine_id())).await
+        self.change(grant, deadline, self.delete(grant.engine_id())).await?;
+        self.index.forget(grant.engine_id());
+        Ok(())
     }
 
     /// Takes away a container that no row owns.
@@ -185,11 +188,25 @@ impl Engine {
         self.patiently(delete).await
     }
 
+    /// How it is, as last seen if nothing happened since. `NotFound` if Podman does not have it.
+    pub async fn known_status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
+        let known = self.index.known(grant.engine_id()).filter(|_| !self.wedged.is_marked(grant.engine_id()));
+        match known {
+            Some(status) => Ok(status),
+            None => self.status(grant, deadline).await,
+        }
+    }
+
     /// How it is now. `NotFound` if Podman does not have it.
     pub async fn status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
         let path = format!("/v4.0.0/libpod/containers/{}/json", grant.engine_id());
         let ask = async { self.wire.get(&path).await?.checked() };
-        let answer = self.on(grant, deadline, ask).await?;
+        let begun = self.index.begin(grant.engine_id());
+        let answer = self.on(grant, deadline, ask).await.inspect_err(|error| {
+            if error.kind == Kind::NotFound {
+                self.index.forget(grant.engine_id());
+            }
+        })?;
         let InspectedState { status, exit_code, started_at, finished_at } = answer.json::<Inspected>()?.state;
         // Go writes the year 1 for "never".
         let time = |text: String| Some(text).filter(|text| !text.is_empty() && !text.starts_with("0001-"));
@@ -198,6 +215,7 @@ impl Engine {
             status.finished_at = time(finished_at);
             status.exit_code = status.finished_at.is_some().then_some(exit_code);
         }
+        self.index.learn(grant.engine_id(), begun, &status);
         Ok(status)
     }
 

@@ -77,8 +77,10 @@ impl Engine {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let create = async { container.create_exec(&opts).await.map_err(failure::of_client) };
         self.answering(grant, deadline).await?;
+        // A command may end its container.
+        let _touched = self.touching(grant);
         let exec = deadline.bound(create).await;
-        self.wedged.learn(grant.engine_id(), &exec);
+        self.learn(grant.engine_id(), &exec);
         let exec = exec?;
         let start_opts = podman_api::opts::ExecStartOpts::builder().build();
         let start = async { exec.start(&start_opts).await.map_err(failure::of_client) };

@@ -147,7 +147,7 @@ impl Engine {
     async fn stat(&self, grant: &ContainerGrant, path: &str, deadline: Deadline) -> Result<Option<Stat>> {
         let url = archive_url(grant, path);
         let answer = deadline.bound(self.wire.head(&url)).await;
-        self.wedged.learn(grant.engine_id(), &answer);
+        self.learn(grant.engine_id(), &answer);
         let answer = answer?;
         if answer.status == hyper::StatusCode::NOT_FOUND {
             // A HEAD has no body to say what is missing: the path, or the container.

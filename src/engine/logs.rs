@@ -49,7 +49,7 @@ impl Engine {
             Ok(last.finish())
         };
         let outcome = deadline.bound(read).await;
-        self.wedged.learn(grant.engine_id(), &outcome);
+        self.learn(grant.engine_id(), &outcome);
         outcome
     }
 }

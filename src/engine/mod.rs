@@ -9,17 +9,20 @@
 //! | info | [`wire`] | its types are stricter than two versions of Podman |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
 //! | image inspect | [`wire`] | its types are stricter than two versions of Podman |
+//! | events | [`wire`] | podman-api doesn't tell when the stream stands, before which nothing that was seen counts |
 //!
 //! Short calls run on [`Workers`], of which no tenant has more than half, and one at a time for each container. Long
 //! ones (exec, stop, logs, files) have a bound of their own for each tenant. Every call ends at its [`Deadline`].
 
 mod containers;
 mod deadline;
+mod events;
 mod exec;
 mod failure;
 mod files;
 mod host;
 mod images;
+mod index;
 mod lanes;
 mod logs;
 mod networks;
@@ -36,7 +39,7 @@ use std::time::Duration;
 use podman_api::Podman;
 
 use crate::config;
-use crate::domain::{Kind, Result, Tenant, World};
+use crate::domain::{EngineId, Kind, Result, Tenant, World};
 use crate::policy::grant::ContainerGrant;
 
 pub use containers::{Labelled, Status};
@@ -48,6 +51,7 @@ pub use images::Image;
 pub use logs::{LogRequest, Logs};
 pub use spec::Identity;
 
+use index::Index;
 use lanes::Lanes;
 use wedged::Wedged;
 use wire::Wire;
@@ -71,6 +75,7 @@ pub struct Engine {
     workers: Workers,
     long: Lanes,
     wedged: Wedged,
+    index: Index,
     host: host::Known,
     request_timeout: Duration,
     seccomp_path: Arc<Path>,
@@ -89,6 +94,7 @@ impl Engine {
             workers: Workers::new(engine.max_workers),
             long: Lanes::new(engine.long_calls_per_tenant),
             wedged: Wedged::default(),
+            index: Index::default(),
             host: host::Known::default(),
             request_timeout: engine.request_timeout,
             seccomp_path: engine.seccomp_path.as_path().into(),
@@ -138,6 +144,37 @@ impl Engine {
         self.status(grant, deadline.within(PROBE_PATIENCE)).await.map(drop)
     }
 
+    /// Learns from a call's outcome whether Podman answers for the container. Where Podman answers for nothing at all,
+    /// that is not the container's doing.
+    fn learn<T>(&self, id: &EngineId, outcome: &Result<T>) {
+        self.wedged.learn(id, outcome);
+        if self.wedged.is_marked(id) {
+            let (engine, id) = (self.clone(), id.clone());
+            tokio::spawn(async move {
+                if engine.ping().await.is_err() {
+                    engine.wedged.forgive(&id);
+                }
+            });
+        }
+    }
+
+    /// A short call that changes one container, in its turn.
+    async fn change<T>(
+        &self,
+        grant: &ContainerGrant,
+        deadline: Deadline,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let _touched = self.touching(grant);
+        self.on(grant, deadline, call).await
+    }
+
+    /// What was seen of the container does not count; what is seen before this is dropped will not count then.
+    fn touching(&self, grant: &ContainerGrant) -> Touching<'_> {
+        self.index.touch(grant.engine_id());
+        Touching { index: &self.index, id: grant.engine_id().clone() }
+    }
+
     /// A short call on one container, in its turn.
     async fn on<T>(
         &self,
@@ -149,7 +186,7 @@ impl Engine {
         // The turn before the place: calls that queue for one container must not hold places.
         let _place = deadline.bound(self.workers.enter(&grant.tenant().id)).await?;
         let outcome = deadline.bound(call).await;
-        self.wedged.learn(grant.engine_id(), &outcome);
+        self.learn(grant.engine_id(), &outcome);
         outcome
     }
 
@@ -160,5 +197,17 @@ impl Engine {
             call.await
         };
         deadline.bound(placed).await
+    }
+}
+
+/// A container that is being changed.
+struct Touching<'a> {
+    index: &'a Index,
+    id: EngineId,
+}
+
+impl Drop for Touching<'_> {
+    fn drop(&mut self) {
+        self.index.touch(&self.id);
     }
 }

@@ -74,6 +74,19 @@ impl Wedged {
         });
     }
 
+    /// It was not the container that kept Podman from answering.
+    pub(super) fn forgive(&self, id: &EngineId) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            entry.missed = None;
+        }
+    }
+
+    /// Podman was restarted, maybe: every container may be probed now.
+    pub(super) fn probe_all(&self) {
+        let now = Instant::now();
+        self.lock().values_mut().filter_map(|entry| entry.missed.as_mut()).for_each(|missed| missed.probe_at = now);
+    }
+
     /// A map has no state between statements that a panic could break.
     fn lock(&self) -> MutexGuard<'_, HashMap<EngineId, Entry>> {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)

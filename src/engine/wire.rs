@@ -5,9 +5,10 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,25 +59,52 @@ impl Wire {
         self.send(Method::PUT, path, "application/x-tar", tar).await
     }
 
+    /// An answer without an end, as it comes. Dropping it cuts the connection.
+    pub(super) async fn stream(&self, path: &str) -> Result<impl Stream<Item = Result<Bytes, hyper::Error>> + use<>> {
+        let (response, driver) = self.exchange(Method::GET, path, "", Bytes::new()).await?;
+        if !response.status().is_success() {
+            return Err(Answer::read(response).await?.refusal());
+        }
+        Ok(response.into_body().into_data_stream().map(move |chunk| {
+            let _open = &driver;
+            chunk
+        }))
+    }
+
     async fn send(&self, method: Method, path: &str, content_type: &'static str, body: Bytes) -> Result<Answer> {
+        let (response, _driver) = self.exchange(method, path, content_type, body).await?;
+        Answer::read(response).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, AbortOnDrop<hyper::Result<()>>)> {
         let stream = UnixStream::connect(&self.socket).await.map_err(failure::unreachable)?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(failure::unreachable)?;
+        // Driven by a task of its own, ended with this call: a caller who leaves cuts the connection.
+        let driver = AbortOnDrop(tokio::spawn(connection));
         let mut request = Request::builder().method(method).uri(path).header(HOST, "podman");
         if !content_type.is_empty() {
             request = request.header(CONTENT_TYPE, content_type);
         }
         let request = request.body(Full::new(body)).map_err(Error::internal)?;
-        // Driven by a task of its own, ended with this call: a caller who leaves cuts the connection.
-        let _driver = AbortOnDrop(tokio::spawn(connection));
         let response = sender.send_request(request).await.map_err(failure::unreachable)?;
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(failure::unreachable)?;
-        Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+        Ok((response, driver))
     }
 }
 
 impl Answer {
+    async fn read(response: Response<Incoming>) -> Result<Self> {
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(failure::unreachable)?;
+        Ok(Self { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+    }
+
     /// Itself if Podman agreed, else what its refusal means.
     pub(super) fn checked(self) -> Result<Self> {
         if self.status.is_success() { Ok(self) } else { Err(self.refusal()) }

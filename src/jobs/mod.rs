@@ -14,6 +14,10 @@ const SETTLED: Duration = Duration::from_secs(60);
 const UNSETTLED: Duration = Duration::from_secs(5);
 /// While Podman is away.
 const AWAY: Duration = Duration::from_secs(2);
+/// Before Podman's events are asked for again.
+const EVENTS_PAUSE: Duration = Duration::from_secs(1);
+/// Between two bites of the round over all containers.
+const BITE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Reconciles now and then, for ever. The first round runs at once: what a crash left is gone before anybody looks.
 pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
@@ -59,6 +63,31 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
             () = lifecycle.left_unsettled() => tokio::time::sleep(AWAY).await,
         }
     }
+}
+
+/// Hears Podman's events, for ever: what was seen before counts only while they are heard.
+pub async fn follow_events(lifecycle: Lifecycle, grant: SystemGrant) {
+    loop {
+        if let Err(error) = lifecycle.follow_events(&grant).await {
+            tracing::debug!(?error, "Podman's events are not heard; reads ask for each container");
+        }
+        tokio::time::sleep(EVENTS_PAUSE).await;
+    }
+}
+
+/// Looks at the containers that events tell of, and at all others a few at a time, for ever.
+pub async fn watch(lifecycle: Lifecycle, grant: SystemGrant) {
+    let all = async {
+        let mut cursor = String::new();
+        loop {
+            tokio::time::sleep(BITE_PAUSE).await;
+            match lifecycle.look_at_some(&grant, &cursor).await {
+                Ok(next) => cursor = next,
+                Err(error) => tracing::warn!(?error, "containers could not be looked at"),
+            }
+        }
+    };
+    tokio::join!(lifecycle.look_where_something_happened(&grant), all);
 }
 
 /// Takes expired containers and deleted tenants away, every second, for ever.

@@ -12,6 +12,7 @@ mod run;
 mod tenants;
 mod users;
 mod volumes;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,7 @@ pub struct Lifecycle {
     unsettled: Arc<Notify>,
     alone: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
     used: Arc<Mutex<HashMap<String, usize>>>,
+    vanished: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Lifecycle {
@@ -59,6 +61,7 @@ impl Lifecycle {
             unsettled: Arc::default(),
             alone: Arc::default(),
             used: Arc::default(),
+            vanished: Arc::default(),
         }
     }
 

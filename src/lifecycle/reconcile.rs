@@ -40,15 +40,14 @@ impl Reconciled {
 struct Rows {
     unsettled: Vec<Container>,
     volumes: Vec<Volume>,
-    running: Vec<Container>,
 }
 
 /// Tenants that a round works on at once.
 const TENANTS_AT_ONCE: usize = 16;
 
 impl Lifecycle {
-    /// One round over the ledger: rows that are not settled are taken back, rows that are said to run are looked at.
-    /// Tenants do not wait for each other.
+    /// One round over the ledger: rows that are not settled are taken back. Tenants do not wait for each
+    /// other.
     ///
     /// Fails as a whole only where Podman or the store is out of reach.
     pub async fn reconcile(&self, grant: &SystemGrant) -> Result<Reconciled> {
@@ -58,9 +57,6 @@ impl Lifecycle {
         }
         for volume in self.store.unsettled_volumes().await? {
             work.entry(volume.tenant.id.clone()).or_default().volumes.push(volume);
-        }
-        for row in self.store.running_containers().await? {
-            work.entry(row.tenant.id.clone()).or_default().running.push(row);
         }
         let rounds = stream::iter(work.into_values()).map(|rows| self.reconcile_tenant(grant, rows));
         let rounds: Vec<Reconciled> = rounds.buffer_unordered(TENANTS_AT_ONCE).try_collect().await?;
@@ -79,10 +75,6 @@ impl Lifecycle {
         for volume in &rows.volumes {
             let outcome = self.settle_volume(grant, volume, false).await;
             done.note(outcome, "a volume could not be settled", &volume.id)?;
-        }
-        for row in &rows.running {
-            let outcome = self.look_at(grant, row).await.map(|()| false);
-            done.note(outcome, "a running container could not be looked at", &row.id)?;
         }
         Ok(done)
     }

@@ -48,9 +48,9 @@ impl Lifecycle {
         self.engine.kill(&grant, signal, self.engine.deadline()).await
     }
 
-    /// How it is, and the ledger's word on whether it runs brought up to date.
+    /// How it is as far as is known, and the ledger's word on whether it runs brought up to date.
     pub async fn status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
-        let status = self.engine.status(grant, deadline).await?;
+        let status = self.engine.known_status(grant, deadline).await?;
         self.observe(grant.row(), &status).await?;
         Ok(status)
     }
@@ -70,17 +70,18 @@ impl Lifecycle {
     async fn look_at_running(&self, tenant: &Tenant) -> Result<()> {
         let system = SystemGrant::for_upkeep();
         for row in self.store.containers(tenant).await?.into_iter().filter(|row| row.running) {
-            self.look_at(&system, &row).await?;
+            self.look_at(&system, &row, self.engine.deadline()).await?;
         }
         Ok(())
     }
 
-    /// Looks at one row that is said to run.
-    pub(super) async fn look_at(&self, system: &SystemGrant, row: &Container) -> Result<()> {
-        let (Some(engine_id), Some(_claim)) = (row.engine_id.clone(), self.claim(&row.id)) else { return Ok(()) };
-        match self.engine.status(&system.over(row, engine_id), self.engine.deadline()).await {
-            Ok(status) => self.observe(row, &status).await,
-            Err(error) if error.kind == Kind::NotFound => self.store.give_back_running(row).await,
+    /// Looks at one row, and brings the ledger's word on whether it runs up to date. Whether Podman has it; what
+    /// somebody works on is left to them.
+    pub(super) async fn look_at(&self, system: &SystemGrant, row: &Container, deadline: Deadline) -> Result<bool> {
+        let (Some(engine_id), Some(_claim)) = (row.engine_id.clone(), self.claim(&row.id)) else { return Ok(true) };
+        match self.engine.status(&system.over(row, engine_id), deadline).await {
+            Ok(status) => self.observe(row, &status).await.map(|()| true),
+            Err(error) if error.kind == Kind::NotFound => self.store.give_back_running(row).await.map(|()| false),
             Err(error) => Err(error),
         }
     }

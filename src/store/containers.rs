@@ -286,13 +286,23 @@ impl Store {
         row.map(Row::into_container).transpose()
     }
 
-    /// Every tenant's rows that hold a place among the running.
-    pub async fn running_containers(&self) -> Result<Vec<Container>> {
-        let rows: Vec<Row> =
-            sqlx::query_as(select!("WHERE c.state = 'ready' AND c.running = 1 ORDER BY c.created_ms, c.id"))
-                .fetch_all(&self.pool)
-                .await?;
+    /// The next settled containers of all tenants after our identifier `cursor`.
+    pub async fn containers_after(&self, cursor: &str, limit: u32) -> Result<Vec<Container>> {
+        let rows: Vec<Row> = sqlx::query_as(select!("WHERE c.state = 'ready' AND c.id > $1 ORDER BY c.id LIMIT $2"))
+            .bind(cursor)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
         rows.into_iter().map(Row::into_container).collect()
+    }
+
+    /// The settled container that Podman calls so, whosever it is.
+    pub async fn container_by_engine_id(&self, id: &EngineId) -> Result<Option<Container>> {
+        let row: Option<Row> = sqlx::query_as(select!("WHERE c.state = 'ready' AND c.engine_id = $1"))
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(Row::into_container).transpose()
     }
 
     /// Whether any tenant's row has this identifier of ours.

@@ -39,6 +39,11 @@ impl PrivatePodman {
         run(self.script().arg("podman").arg(&self.dir).args(words).arg(tar).arg(reference));
     }
 
+    /// The socket.
+    pub fn socket(&self) -> &Path {
+        Path::new(self.url.strip_prefix("unix://").expect("a socket's URL"))
+    }
+
     /// kill -9 for the service, and nothing else of it.
     pub fn kill_service(&self) {
         let pid = std::fs::read_to_string(self.dir.join("service.pid")).expect("a service");

@@ -320,11 +320,7 @@ impl Containers {
     }
 
     async fn item(&self, grant: ContainerGrant, deadline: Deadline) -> Result<(ContainerItem, Cursor)> {
-        // One that does not answer must not hold up the rest.
-        let status = match self.status(&grant, deadline.within(STATUS_PATIENCE)).await {
-            Err(error) if error.kind == Kind::EngineTimeout => unknown(),
-            other => other?,
-        };
+        let status = self.status(&grant, deadline).await?;
         let row = grant.row();
         let item = ContainerItem {
             id: grant.engine_id().short().into(),
@@ -336,13 +332,14 @@ impl Containers {
         Ok((item, Cursor::of(row)))
     }
 
-    /// What Podman says, or what is left to say where it does not have this one.
+    /// What Podman says, or what is left to say where it does not have this one or does not answer for it.
     async fn status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
         if grant.row().state == State::Removing {
             return Ok(Status { word: "removing".into(), ..unknown() });
         }
-        match self.0.lifecycle.status(grant, deadline).await {
-            Err(error) if error.kind == Kind::NotFound => Ok(unknown()),
+        // One that does not answer must not hold up the rest.
+        match self.0.lifecycle.status(grant, deadline.within(STATUS_PATIENCE)).await {
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::EngineTimeout) => Ok(unknown()),
             other => other,
         }
     }

@@ -1,0 +1,71 @@
+//! Learning what happens to containers without our doing: by Podman's events, and by looking at a few at a time.
+
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::{Lifecycle, lock};
+use crate::domain::{EngineId, Kind, Result};
+use crate::policy::grant::SystemGrant;
+use crate::store::Container;
+
+/// Containers looked at in one bite, how many at once, and how long each may take.
+const BITE: u32 = 10;
+const AT_ONCE: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Lifecycle {
+    /// Hears Podman's events until they end, which they never should.
+    pub async fn follow_events(&self, system: &SystemGrant) -> Result<()> {
+        self.engine.follow_events(system).await
+    }
+
+    /// Looks at the containers that events tell of, for ever, so that one that ended holds no place among the running.
+    pub async fn look_where_something_happened(&self, system: &SystemGrant) {
+        loop {
+            let touched: Vec<EngineId> = self.engine.touched().await.into_iter().collect();
+            let rows = stream::iter(touched).filter_map(|id| async move {
+                let found = self.store.container_by_engine_id(&id).await;
+                found.inspect_err(|error| tracing::warn!(?error, "an event could not be looked up")).ok().flatten()
+            });
+            rows.for_each_concurrent(AT_ONCE, |row| async move { self.look_and_tell(system, &row).await }).await;
+        }
+    }
+
+    /// Looks at the ledger's next few containers after `cursor`; gives the next cursor.
+    pub async fn look_at_some(&self, system: &SystemGrant, cursor: &str) -> Result<String> {
+        let rows = self.store.containers_after(cursor, BITE).await?;
+        let next = rows.last().map(|row| row.id.clone()).unwrap_or_default();
+        let looks = stream::iter(rows);
+        looks.for_each_concurrent(AT_ONCE, |row| async move { self.look_and_tell(system, &row).await }).await;
+        Ok(next)
+    }
+
+    /// Looks at a container, and says when Podman lost it or has it again.
+    async fn look_and_tell(&self, system: &SystemGrant, row: &Container) {
+        let Some(engine_id) = &row.engine_id else { return };
+        let (tenant, name, id) = (row.tenant.slug.as_str(), row.name.as_str(), engine_id.short());
+        match self.look_at(system, row, self.engine.deadline().within(PATIENCE)).await {
+            Ok(true) => {
+                if lock(&self.vanished).remove(&row.id) {
+                    tracing::info!(tenant, container.name = name, container.id = id, "Podman has a container again");
+                }
+            }
+            Ok(false) => {
+                // One that was removed meanwhile has not vanished.
+                let still_ours = self.store.has_container(&row.id).await.unwrap_or(false);
+                if still_ours && lock(&self.vanished).insert(row.id.clone()) {
+                    tracing::warn!(
+                        tenant,
+                        container.name = name,
+                        container.id = id,
+                        "Podman does not have a container"
+                    );
+                }
+            }
+            // Podman's absence is told once, by whoever waits for it; a wedged container by its calls.
+            Err(error) if matches!(error.kind, Kind::EngineDown | Kind::EngineTimeout) => {}
+            Err(error) => tracing::warn!(tenant, container.name = name, ?error, "a container could not be looked at"),
+        }
+    }
+}
