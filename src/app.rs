@@ -97,7 +97,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         write_seccomp(&config.engine.seccomp_path)?;
     }
     let bound = serve::bind(&config.listen).await.map_err(|error| Error::invalid(error.to_string()))?;
-    let engine = Engine::new(&config.engine, &config.output, world);
+    let engine = Engine::new(&config.engine, &config.images, &config.output, world);
     let installation = store.installation().await?;
     let fail_point = FailPoint::new(config.fail_point.as_deref());
     let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);

@@ -32,7 +32,7 @@ macro_rules! scopes {
         }
     )*};
 }
-scopes!(ContainersRead, ContainersWrite, Exec, Files, Volumes, Status);
+scopes!(ContainersRead, ContainersWrite, Exec, Files, Images, Volumes, Status);
 
 /// An authenticated principal that holds a scope.
 pub struct Caller<N: Needs> {

@@ -1,20 +1,27 @@
 //! Images that the caller's tenant may use.
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
-use poem_openapi::payload::Json;
-use poem_openapi::{Object, OpenApi};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::caller::{Caller, ContainersRead};
-use super::model::answer;
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use poem::web::sse::Event;
+use poem_openapi::payload::{EventStream, Json};
+use poem_openapi::types::{Example, ToJSON};
+use poem_openapi::{Enum, Object, OpenApi};
+use tokio::sync::watch;
+
+use super::caller::{Caller, ContainersRead, Images as ImagesScope};
+use super::json::Strict;
 use super::{Context, Tag};
-use crate::domain::{Kind, Result};
-use crate::engine::Deadline;
+use crate::domain::{ImageRef, PullPolicy};
+use crate::engine::{PullProgress, PullStep, not_pulled};
+use crate::lifecycle::Pull;
 use crate::policy::grant::ImageGrant;
 
 pub struct Images(pub Context);
 
-/// How many images are asked about at once for one list.
-const LIST_CALLS: usize = 4;
+/// How often a stream that has nothing to tell shows that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// An image the tenant may use.
 #[derive(Object)]
@@ -23,18 +30,89 @@ struct ImageItem {
     reference: String,
     /// Short names that mean it, for this tenant.
     aliases: Vec<String>,
-    /// Whether the host has it. One that it has not cannot be used yet.
+    /// Whether the host has it. One that it has not is pulled first.
     present: bool,
 }
 
-answer! {
-    /// What the tenant may use.
-    ImageListResponse { images: Vec<ImageItem> }
-    example vec![ImageItem {
-        reference: "docker.io/library/alpine:latest".into(),
-        aliases: vec!["alpine:latest".into()],
-        present: true,
-    }]
+/// What the tenant may use.
+#[derive(Object)]
+#[oai(example)]
+struct ImageListResponse {
+    /// Always true.
+    success: bool,
+    /// Images that are allowed by their full reference, and those the host has that a pattern allows.
+    images: Vec<ImageItem>,
+    /// The tenant's list: full references, and patterns whose repository or tag ends in `*`.
+    allowed: Vec<String>,
+}
+
+impl Example for ImageListResponse {
+    fn example() -> Self {
+        Self {
+            success: true,
+            images: vec![ImageItem {
+                reference: "docker.io/library/alpine:latest".into(),
+                aliases: vec!["alpine:latest".into()],
+                present: true,
+            }],
+            allowed: vec!["docker.io/library/alpine:latest".into(), "quay.io/acme/*".into()],
+        }
+    }
+}
+
+/// The image to pull.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+struct PullImageRequest {
+    /// A short name that the tenant's aliases know, or a full reference; either must be on the tenant's list.
+    image: String,
+    /// `always`, which is the default, or `missing`, which does nothing where the host has the image.
+    policy: Option<String>,
+}
+
+impl Example for PullImageRequest {
+    fn example() -> Self {
+        Self { image: "alpine:latest".into(), policy: None }
+    }
+}
+
+/// What a pull is at.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[oai(rename_all = "lowercase")]
+enum PullStatus {
+    /// Others are pulled first.
+    Waiting,
+    /// The registry is asked for it.
+    Resolving,
+    /// Its layers come.
+    Copying,
+    /// It is put together.
+    Storing,
+    /// The host has it. The last event.
+    Done,
+    /// It could not be pulled. The last event.
+    Failed,
+}
+
+/// How far a pull is.
+#[derive(Object)]
+#[oai(skip_serializing_if_is_none, example)]
+struct PullEvent {
+    /// What happens; also the event's name.
+    status: PullStatus,
+    /// The image's full reference.
+    reference: String,
+    /// Layers that were begun.
+    layers: Option<u32>,
+    /// Why it failed.
+    message: Option<String>,
+}
+
+impl Example for PullEvent {
+    fn example() -> Self {
+        let reference = "docker.io/library/alpine:latest".into();
+        Self { status: PullStatus::Copying, reference, layers: Some(2), message: None }
+    }
 }
 
 #[OpenApi(tag = "Tag::Images")]
@@ -44,20 +122,85 @@ impl Images {
     /// The images that the caller's tenant may use, and no others.
     #[oai(path = "/images", method = "get", operation_id = "listImages")]
     async fn list(&self, who: Caller<ContainersRead>) -> poem::Result<Json<ImageListResponse>> {
-        let images = self.0.policy.images(who.principal()).await?;
-        let deadline = self.0.engine.deadline();
-        let items = stream::iter(images).map(|(grant, aliases)| self.item(grant, aliases, deadline));
-        Ok(ImageListResponse::of(items.buffered(LIST_CALLS).try_collect().await?))
+        let allowed = self.0.policy.images(who.principal(), who.scope()).await?;
+        let on_host = self.0.engine.images_on_host(allowed.within(), self.0.engine.deadline()).await?;
+        let named = allowed.patterns().iter().filter_map(|pattern| pattern.exact());
+        // Every image has a digest as well, which is only worth telling to who asked for it.
+        let found = on_host.iter().filter(|reference| !reference.is_pinned() && allowed.allows(reference)).cloned();
+        let all: BTreeSet<ImageRef> = named.chain(found).collect();
+        let images = all.into_iter().map(|reference| ImageItem {
+            aliases: allowed.names(&reference),
+            present: on_host.contains(&reference),
+            reference: reference.to_string(),
+        });
+        let patterns = allowed.patterns().iter().map(ToString::to_string);
+        Ok(Json(ImageListResponse { success: true, images: images.collect(), allowed: patterns.collect() }))
+    }
+
+    /// Pull an image
+    ///
+    /// Gets an allowed image from its registry and tells how far it is. Whoever asks for an image that is being pulled
+    /// joins that pull. The last event's status is `done` or `failed`; a caller who leaves does not end the pull.
+    #[oai(path = "/images/pull", method = "post", operation_id = "pullImage")]
+    async fn pull(
+        &self,
+        who: Caller<ImagesScope>,
+        body: Strict<PullImageRequest>,
+    ) -> poem::Result<EventStream<BoxStream<'static, PullEvent>>> {
+        let Strict(PullImageRequest { image, policy }, _) = body;
+        let (grant, policy) = self.0.policy.pull(who.principal(), who.scope(), &image, policy.as_deref()).await?;
+        let present = match policy {
+            PullPolicy::Always => false,
+            PullPolicy::Missing | PullPolicy::Never => self.0.engine.has_image(&grant).await?,
+        };
+        let events = match policy {
+            _ if present => once(event(&grant, Pull::Done)),
+            PullPolicy::Never => once(event(&grant, Pull::Failed)),
+            PullPolicy::Missing | PullPolicy::Always => progress(self.0.lifecycle.pull(&grant), grant).boxed(),
+        };
+        let to_event = |event: PullEvent| {
+            let name = event.status.to_json().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
+            Event::message(event.to_json_string()).event_type(name)
+        };
+        Ok(EventStream::new(events).to_event(to_event).keep_alive(HEARTBEAT))
     }
 }
 
-impl Images {
-    async fn item(&self, grant: ImageGrant, aliases: Vec<String>, deadline: Deadline) -> Result<ImageItem> {
-        let present = match self.0.engine.image(&grant, deadline).await {
-            Ok(_) => true,
-            Err(error) if error.kind == Kind::NotFound => false,
-            Err(error) => return Err(error),
-        };
-        Ok(ImageItem { reference: grant.reference().to_string(), aliases, present })
+fn once(event: PullEvent) -> BoxStream<'static, PullEvent> {
+    stream::once(async { event }).boxed()
+}
+
+/// The pull as it goes, and its end.
+fn progress(told: watch::Receiver<Pull>, grant: ImageGrant) -> impl Stream<Item = PullEvent> + Send {
+    stream::unfold(Some((told, grant, true)), |state| async {
+        let (mut told, grant, first) = state?;
+        // A sender that is gone without a word has failed.
+        let lost = !first && told.changed().await.is_err();
+        let now = *told.borrow_and_update();
+        let now = if lost { Pull::Failed } else { now };
+        let event = event(&grant, now);
+        Some((event, matches!(now, Pull::Running(_)).then_some((told, grant, false))))
+    })
+}
+
+fn event(grant: &ImageGrant, pull: Pull) -> PullEvent {
+    let reference = grant.reference().to_string();
+    match pull {
+        Pull::Running(PullProgress { step, layers }) => {
+            let status = match step {
+                PullStep::Waiting => PullStatus::Waiting,
+                PullStep::Resolving => PullStatus::Resolving,
+                PullStep::Copying => PullStatus::Copying,
+                PullStep::Storing => PullStatus::Storing,
+            };
+            PullEvent { status, reference, layers: Some(layers), message: None }
+        }
+        Pull::Done => PullEvent { status: PullStatus::Done, reference, layers: None, message: None },
+        Pull::Failed => PullEvent {
+            status: PullStatus::Failed,
+            reference,
+            layers: None,
+            message: Some(not_pulled().message.into_owned()),
+        },
     }
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::{ConfigFile, Failure, load, print};
 use crate::app::{self, Opened};
 use crate::config::Config;
-use crate::domain::{Error, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantSlug};
+use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantSlug};
 use crate::store::{ImagePolicy, Store, Usage};
 
 #[derive(Subcommand)]
@@ -38,8 +38,8 @@ pub(super) enum Command {
         #[arg(value_parser = TenantSlug::parse)]
         slug: TenantSlug,
         /// A full reference, as `show` prints it.
-        #[arg(value_parser = ImageRef::parse)]
-        image: ImageRef,
+        #[arg(value_parser = ImagePattern::parse)]
+        image: ImagePattern,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -66,16 +66,17 @@ pub(super) enum Command {
 
 #[derive(clap::Args)]
 pub(super) struct Means {
-    /// A full reference the tenant may use, such as docker.io/library/alpine:latest. Repeatable.
-    #[arg(long = "image", value_name = "REFERENCE", value_parser = ImageRef::parse)]
-    images: Vec<ImageRef>,
+    /// A full reference the tenant may use, such as docker.io/library/alpine:latest, or a pattern of them, whose
+    /// repository or tag ends in '*': quay.io/acme/*, docker.io/library/python:3*. Repeatable.
+    #[arg(long = "image", value_name = "REFERENCE", value_parser = ImagePattern::parse)]
+    images: Vec<ImagePattern>,
     /// What a short name means for this tenant: alpine=docker.io/library/alpine:3.20. Repeatable.
     #[arg(long = "alias", value_name = "NAME=REFERENCE", value_parser = parse_alias)]
     aliases: Vec<(ImageRequest, ImageRef)>,
     /// A profile of the configuration that the tenant may use beside `default`. Repeatable.
     #[arg(long = "profile", value_name = "NAME")]
     profiles: Vec<String>,
-    /// A quota other than the configuration's: containers=50, running, memory_bytes, cpu_millis, pids. Repeatable.
+    /// A quota other than the configuration's: containers=50. Repeatable.
     #[arg(long = "quota", value_name = "RESOURCE=MAXIMUM", value_parser = parse_quota)]
     quotas: Vec<(Resource, i64)>,
 }
@@ -101,7 +102,7 @@ impl Means {
     }
 
     fn images(&self) -> ImagePolicy {
-        let allowed: BTreeSet<ImageRef> = self.images.iter().cloned().collect();
+        let allowed: BTreeSet<ImagePattern> = self.images.iter().cloned().collect();
         let aliases: BTreeMap<ImageRequest, ImageRef> = self.aliases.iter().cloned().collect();
         ImagePolicy { allowed, aliases }
     }

@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use super::reader::Reader;
 use super::{
-    Auth, Config, DEFAULTS, Engine, Expiry, Http, Limits, Listen, Log, Mistake, Mistakes, Network, Output, Profile,
-    Quotas, Rate, Share, Store, Tls,
+    Auth, Config, DEFAULTS, Engine, Expiry, Http, Images, Limits, Listen, Log, Mistake, Mistakes, Network, Output,
+    Profile, Quotas, Rate, Share, Store, Tls,
 };
-use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, Resource};
+use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,7 +99,7 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         profiles: profiles(&mut r),
         quotas: quotas(&mut r),
         shares: shares(&mut r),
-        image_aliases: aliases(&mut r),
+        images: images(&mut r),
         data_dir,
     };
     r.finish(Some(config))
@@ -359,6 +359,15 @@ fn shares(r: &mut Reader) -> BTreeMap<String, Share> {
         }
     }
     found
+}
+
+fn images(r: &mut Reader) -> Images {
+    Images {
+        pull: r.parsed("images.pull", str::parse).unwrap_or(PullPolicy::Never),
+        pull_patience: Duration::from_secs(r.number("images.pull_seconds", 1..=86_400)),
+        pulls: r.number("images.pulls", 1..=100),
+        aliases: aliases(r),
+    }
 }
 
 fn aliases(r: &mut Reader) -> BTreeMap<ImageRequest, ImageRef> {

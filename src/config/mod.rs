@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, Resource, TenantSlug};
+use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource, TenantSlug};
 
 pub use network::Network;
 
@@ -51,8 +51,21 @@ pub struct Config {
     pub quotas: Quotas,
     /// Directories of the host that tenants may mount, by name.
     pub shares: BTreeMap<String, Share>,
-    /// What short image names mean.
-    pub image_aliases: BTreeMap<ImageRequest, ImageRef>,
+    /// Where images come from, and what their short names mean.
+    pub images: Images,
+}
+
+/// Where images come from.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// The most a request may ask for.
+    pub pull: PullPolicy,
+    /// How long one pull may take.
+    pub pull_patience: Duration,
+    /// Pulls at once.
+    pub pulls: usize,
+    /// What short names mean.
+    pub aliases: BTreeMap<ImageRequest, ImageRef>,
 }
 
 /// One address to serve on.

@@ -1,6 +1,7 @@
 //! Image references: what a request may say, and what an administrator allows.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// A fully qualified reference: `registry/repository:tag` or `registry/repository@sha256:…`.
 ///
@@ -23,6 +24,11 @@ impl ImageRef {
         } else {
             Err(format!("{input:?} does not name its registry, as docker.io/library/alpine does"))
         }
+    }
+
+    /// Whether it names content and not a tag.
+    pub fn is_pinned(&self) -> bool {
+        self.0.contains('@')
     }
 
     /// The checked text.
@@ -63,6 +69,119 @@ impl ImageRequest {
     /// The normalised text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Images that an administrator allows: one reference, or all that begin alike.
+///
+/// A `*` may end the repository, where it stands for one more component or the rest of one, and the tag. A repository
+/// that ends so and names no tag has any tag or digest. The registry is always named in full (SECURITY rule 23).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImagePattern {
+    text: String,
+    repository: Beginning,
+    /// None: any tag or digest.
+    tag: Option<Beginning>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Beginning {
+    text: String,
+    open: bool,
+}
+
+impl Beginning {
+    fn parse(input: &str) -> Self {
+        let open = input.ends_with('*');
+        Self { text: input.strip_suffix('*').unwrap_or(input).to_owned(), open }
+    }
+
+    /// Something that it stands for.
+    fn example(&self) -> String {
+        format!("{}{}", self.text, if self.open { "x" } else { "" })
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        if !self.open {
+            return self.text == text;
+        }
+        text.strip_prefix(&self.text).is_some_and(|rest| !rest.is_empty() && !rest.contains('/'))
+    }
+}
+
+impl ImagePattern {
+    /// Parses a full reference or a pattern of them.
+    pub fn parse(input: &str) -> Result<Self, String> {
+        let (repository, tag) = split(input);
+        let repository = Beginning::parse(repository);
+        let tag = match tag {
+            None if repository.open => None,
+            None => Some(Beginning::parse(":latest")),
+            Some(tag) => Some(Beginning::parse(tag)),
+        };
+        let example = format!("{}{}", repository.example(), tag.as_ref().map(Beginning::example).unwrap_or_default());
+        let wrong = |_| format!("{input:?} is no full reference, nor one whose repository or tag ends in '*'");
+        ImageRef::parse(&example).map_err(wrong)?;
+        let star = |part: &Beginning| if part.open { "*" } else { "" };
+        let tail = tag.as_ref().map(|tag| format!("{}{}", tag.text, star(tag))).unwrap_or_default();
+        Ok(Self { text: format!("{}{}{tail}", repository.text, star(&repository)), repository, tag })
+    }
+
+    /// Whether it allows this image.
+    pub fn matches(&self, reference: &ImageRef) -> bool {
+        let (repository, tag) = split(reference.as_str());
+        self.repository.matches(repository)
+            && self.tag.as_ref().is_none_or(|wanted| tag.is_some_and(|tag| wanted.matches(tag)))
+    }
+
+    /// The one image it allows, if it is one.
+    pub fn exact(&self) -> Option<ImageRef> {
+        let open = self.repository.open || self.tag.as_ref().is_none_or(|tag| tag.open);
+        (!open).then(|| ImageRef(self.text.clone()))
+    }
+
+    /// The checked text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The repository, and the tag or digest with the sign before it.
+fn split(reference: &str) -> (&str, Option<&str>) {
+    let last = reference.rfind('/').map_or(0, |slash| slash + 1);
+    match reference[last..].find(['@', ':']) {
+        Some(at) => (&reference[..last + at], Some(&reference[last + at..])),
+        None => (reference, None),
+    }
+}
+
+impl fmt::Display for ImagePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// How far a create may go to get its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PullPolicy {
+    /// Only what the host has.
+    Never,
+    /// Pulls what the host has not.
+    Missing,
+    /// Pulls in any case.
+    Always,
+}
+
+impl FromStr for PullPolicy {
+    type Err = String;
+
+    fn from_str(input: &str) -> Result<Self, String> {
+        match input {
+            "never" => Ok(Self::Never),
+            "missing" => Ok(Self::Missing),
+            "always" => Ok(Self::Always),
+            _ => Err(format!("{input:?} is none of never, missing, always")),
+        }
     }
 }
 
@@ -154,6 +273,34 @@ mod tests {
             "a#b",
         ] {
             assert!(ImageRequest::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_allows_what_begins_alike() {
+        let digest = format!("quay.io/acme/web@sha256:{}", "0".repeat(64));
+        let cases: [(&str, &[&str], &[&str]); 5] = [
+            ("quay.io/acme/web", &["quay.io/acme/web"], &["quay.io/acme/web:1", "quay.io/acme/web2", &digest]),
+            (
+                "quay.io/acme/*",
+                &["quay.io/acme/web", "quay.io/acme/db:1.2", &digest],
+                &["quay.io/acme/a/b", "quay.io/acmes/web", "quay.io/acme"],
+            ),
+            ("quay.io/acme/web-*:1.*", &["quay.io/acme/web-a:1.2"], &["quay.io/acme/web-a:2", "quay.io/acme/web-:1.2"]),
+            ("localhost:5000/py:3*", &["localhost:5000/py:3.12"], &["localhost:5000/py", "localhost:5001/py:3.12"]),
+            (&digest, &[&digest], &["quay.io/acme/web"]),
+        ];
+        for (pattern, allowed, refused) in cases {
+            let parsed = ImagePattern::parse(pattern).unwrap();
+            assert_eq!(ImagePattern::parse(parsed.as_str()).unwrap(), parsed);
+            let matches = |text: &&str| ImageRef::parse(text).is_ok_and(|reference| parsed.matches(&reference));
+            assert!(allowed.iter().all(matches), "{pattern} allows {allowed:?}");
+            assert!(!refused.iter().any(matches), "{pattern} refuses {refused:?}");
+        }
+        for bad in
+            ["*", "*/web", "quay.io/*/web", "quay*/acme/web", "quay.io/a:1*2", "acme/*", "quay.io/a**", "*:1", ""]
+        {
+            assert!(ImagePattern::parse(bad).is_err(), "{bad:?}");
         }
     }
 

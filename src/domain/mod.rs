@@ -18,7 +18,7 @@ mod world;
 
 pub use command::{CommandLine, Words};
 pub use error::{Detail, Details, Error, Kind, Result};
-pub use image::{ImageRef, ImageRequest};
+pub use image::{ImagePattern, ImageRef, ImageRequest, PullPolicy};
 pub use limits::{ContainerLimits, NetworkMode, Resource};
 pub use names::{AccountName, ContainerName, EngineId, Login, TenantSlug};
 pub use path::ContainerPath;

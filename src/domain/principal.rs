@@ -16,6 +16,8 @@ pub enum Scope {
     Exec,
     /// Write files inside containers.
     Files,
+    /// Pull images.
+    Images,
     /// Make and remove volumes.
     Volumes,
     /// See how the gateway itself is doing.
@@ -30,6 +32,7 @@ impl Scope {
             Self::ContainersWrite => "containers:write",
             Self::Exec => "exec",
             Self::Files => "files",
+            Self::Images => "images",
             Self::Volumes => "volumes",
             Self::Status => "status",
         }
@@ -69,6 +72,7 @@ impl Role {
                 Scope::ContainersWrite,
                 Scope::Exec,
                 Scope::Files,
+                Scope::Images,
                 Scope::Volumes,
                 Scope::Status,
             ],

@@ -1,11 +1,13 @@
 //! Images on the host.
 
+use std::collections::BTreeSet;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{Deadline, Engine, failure};
-use crate::domain::Result;
-use crate::policy::grant::ImageGrant;
+use crate::domain::{ImageRef, Kind, Result};
+use crate::policy::grant::{ImageGrant, TenantGrant};
 
 /// What an image says of itself.
 #[derive(Debug, Clone)]
@@ -30,10 +32,36 @@ struct InspectedConfig {
     working_dir: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    repo_digests: Option<Vec<String>>,
+}
+
 impl Engine {
+    /// Every reference under which the host has an image, whoever may use it.
+    pub async fn images_on_host(&self, grant: &TenantGrant, deadline: Deadline) -> Result<BTreeSet<ImageRef>> {
+        let ask = self.wire.get("/v4.0.0/libpod/images/json");
+        let images: Vec<Listed> = self.short(grant.tenant(), deadline, ask).await?.checked()?.json()?;
+        let names = images.into_iter().flat_map(|image| [image.repo_tags, image.repo_digests]).flatten().flatten();
+        Ok(names.filter_map(|name| ImageRef::parse(&name).ok()).collect())
+    }
+
+    /// Whether the host has the image that was granted.
+    pub async fn has_image(&self, grant: &ImageGrant) -> Result<bool> {
+        match self.image(grant, self.deadline()).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The image that was granted. `NotFound` if the host does not have it.
     ///
-    /// The reference in the URL is the administrator's text from the allow-list, not the request's.
+    /// The reference in the URL is one that the tenant's list allows, and holds nothing but its letters.
     pub async fn image(&self, grant: &ImageGrant, deadline: Deadline) -> Result<Image> {
         let reference = utf8_percent_encode(grant.reference().as_str(), NON_ALPHANUMERIC);
         let path = format!("/v4.0.0/libpod/images/{reference}/json");

@@ -2,13 +2,13 @@
 //!
 //! | call | through | why |
 //! |---|---|---|
-//! | ping, start, remove, logs, exec create/start/inspect, archive get, networks, volumes, list by label | podman-api | right as measured |
+//! | ping, start, remove, logs, exec create/start/inspect, archive get, networks, volumes, list by label, pull | podman-api | right as measured |
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
 //! | stop, restart | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
 //! | info | [`wire`] | its types are stricter than two versions of Podman |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
-//! | image inspect | [`wire`] | its types are stricter than two versions of Podman |
+//! | image inspect and list | [`wire`] | its types are stricter than two versions of Podman |
 //! | events | [`wire`] | podman-api doesn't tell when the stream stands, before which nothing that was seen counts |
 //!
 //! Short calls run on [`Workers`], of which no tenant has more than half, and one at a time for each container. Long
@@ -26,6 +26,7 @@ mod index;
 mod lanes;
 mod logs;
 mod networks;
+mod pull;
 mod spec;
 mod volumes;
 mod wedged;
@@ -49,6 +50,7 @@ pub use files::FileWrite;
 pub use host::Host;
 pub use images::Image;
 pub use logs::{LogRequest, Logs};
+pub use pull::{PullProgress, PullStep, not_pulled};
 pub use spec::Identity;
 
 use index::Index;
@@ -73,6 +75,8 @@ pub struct Engine {
     podman: Podman,
     wire: Wire,
     workers: Workers,
+    pulls: Workers,
+    pull_patience: Duration,
     long: Lanes,
     wedged: Wedged,
     index: Index,
@@ -86,12 +90,14 @@ pub struct Engine {
 
 impl Engine {
     /// A client of the socket that the configuration names. Nothing is sent yet.
-    pub fn new(engine: &config::Engine, output: &config::Output, world: World) -> Self {
+    pub fn new(engine: &config::Engine, images: &config::Images, output: &config::Output, world: World) -> Self {
         let socket: &Path = &engine.socket;
         Self {
             podman: Podman::unix(socket),
             wire: Wire::new(socket.to_owned()),
             workers: Workers::new(engine.max_workers),
+            pulls: Workers::new(images.pulls),
+            pull_patience: images.pull_patience,
             long: Lanes::new(engine.long_calls_per_tenant),
             wedged: Wedged::default(),
             index: Index::default(),

@@ -26,8 +26,7 @@ impl Lifecycle {
 
     async fn create_steps(&self, grant: &CreateGrant) -> Result<CreatedContainer> {
         let deadline = self.engine.deadline();
-        let image = self.engine.image(&grant.image(), deadline).await?;
-        self.engine.ensure_network(grant, &self.installation, deadline).await?;
+        let image = self.obtain(&grant.image(), grant.spec().pull, deadline).await?;
         let limits = grant.spec().limits;
         let reservation = Reservation {
             name: grant.name(),
@@ -54,7 +53,11 @@ impl Lifecycle {
             ports: &ports,
             expires: row.expires_ms.map(timestamp_ms),
         };
-        let made = self.engine.create(grant, &image, &identity, deadline).await;
+        // After the row is there: a deletion of the tenant waits for it, and takes the network away last.
+        let made = match self.engine.ensure_network(grant, &self.installation, deadline).await {
+            Ok(()) => self.engine.create(grant, &image, &identity, deadline).await,
+            Err(error) => Err(error),
+        };
         self.fail_point.reached("create.created");
         match made {
             Ok(engine_id) => match self.settle(grant, &row, &engine_id, deadline).await {

@@ -6,6 +6,7 @@
 mod create;
 mod exec;
 mod fail_point;
+mod pulls;
 mod reconcile;
 mod remove;
 mod run;
@@ -27,6 +28,7 @@ use crate::store::Store;
 
 pub use create::CreatedContainer;
 pub use fail_point::FailPoint;
+pub use pulls::Pull;
 pub use reconcile::Reconciled;
 pub use users::NewUser;
 
@@ -46,6 +48,7 @@ pub struct Lifecycle {
     alone: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
     used: Arc<Mutex<HashMap<String, usize>>>,
     vanished: Arc<Mutex<HashSet<String>>>,
+    pulls: pulls::Pulls,
 }
 
 impl Lifecycle {
@@ -62,6 +65,7 @@ impl Lifecycle {
             alone: Arc::default(),
             used: Arc::default(),
             vanished: Arc::default(),
+            pulls: pulls::Pulls::default(),
         }
     }
 

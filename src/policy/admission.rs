@@ -8,7 +8,7 @@ use super::spec::ContainerSpec;
 use crate::config::{Expiry, Profile};
 use crate::domain::{
     CommandLine, ContainerLimits, ContainerName, ContainerPath, Details, ExecUser, ImageRef, ImageRequest, Mount,
-    MountTarget, NetworkMode, Result, WantedPort, Words,
+    MountTarget, NetworkMode, PullPolicy, Result, WantedPort, Words,
 };
 
 /// A create request as it came, field by field; nothing is believed yet.
@@ -40,6 +40,8 @@ pub struct CreateRequest {
     pub expires_in: Option<i64>,
     /// Which profile; `default` without.
     pub profile: Option<String>,
+    /// How far to go to get the image: never, missing or always.
+    pub pull: Option<String>,
     /// Whether to run it at once.
     pub start: bool,
 }
@@ -79,6 +81,7 @@ pub(super) struct Admitted {
     ports: Vec<WantedPort>,
     expires_in: Option<Duration>,
     limits: ContainerLimits,
+    pub(super) pull: Option<PullPolicy>,
     start: bool,
 }
 
@@ -107,6 +110,7 @@ pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitte
     let ports = parse_ports(profile, &request.ports, &mut wrong);
     let expires_in = expiry(profile.expiry, request.expires_in, &mut wrong);
     let limits = within(profile.limits, request.limits, &mut wrong);
+    let pull = wrong.take_optional("pull", request.pull, |policy| policy.parse());
     match (name, image) {
         (Some(name), Some(image)) => {
             wrong.finish()?;
@@ -124,6 +128,7 @@ pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitte
                 ports,
                 expires_in,
                 limits,
+                pull,
                 start,
             })
         }
@@ -136,14 +141,16 @@ impl Admitted {
     /// its user ids.
     pub(super) fn complete(
         self,
-        image: ImageRef,
+        image: (ImageRef, PullPolicy),
         profile: (String, &Profile),
         mounts: Vec<Mount>,
         first_user_id: Option<u32>,
     ) -> (ContainerName, ContainerSpec) {
+        let (image, pull) = image;
         let (profile_name, profile) = profile;
         let spec = ContainerSpec {
             image,
+            pull,
             command: self.command,
             entrypoint: self.entrypoint,
             environment: self.environment,

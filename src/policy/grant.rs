@@ -36,7 +36,7 @@ impl ImageGrant {
         &self.tenant
     }
 
-    /// The administrator's text, from the tenant's list.
+    /// A parsed reference that the tenant's list allows.
     pub fn reference(&self) -> &ImageRef {
         &self.reference
     }

@@ -6,15 +6,15 @@ mod admission;
 pub mod grant;
 pub mod spec;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::{Config, Profile, Share};
+use crate::config::{self, Config, Profile, Share};
 use crate::domain::{
-    Details, Error, ImageRef, ImageRequest, Kind, Mount, MountSource, MountTarget, Principal, PublishedPort, Result,
-    Scope,
+    Details, Error, ImagePattern, ImageRef, ImageRequest, Kind, Mount, MountSource, MountTarget, Principal,
+    PublishedPort, PullPolicy, Result, Scope,
 };
-use crate::store::{Container, State, Store, Usage, Volume};
+use crate::store::{Container, ImagePolicy, State, Store, Usage, Volume};
 
 pub use admission::{CreateRequest, LimitsRequest, PortRequest};
 use grant::{ContainerGrant, CreateGrant, ImageGrant, TenantGrant, VolumeGrant};
@@ -28,7 +28,7 @@ const DEFAULT_PROFILE: &str = "default";
 pub struct Policy {
     store: Store,
     profiles: Arc<BTreeMap<String, Profile>>,
-    aliases: Arc<BTreeMap<ImageRequest, ImageRef>>,
+    images: Arc<config::Images>,
     shares: Arc<BTreeMap<String, Share>>,
     first_user_id: Option<u32>,
 }
@@ -50,7 +50,7 @@ impl Policy {
         Self {
             store,
             profiles: Arc::new(config.profiles.clone()),
-            aliases: Arc::new(config.image_aliases.clone()),
+            images: Arc::new(config.images.clone()),
             shares: Arc::new(config.shares.clone()),
             first_user_id: config.engine.first_user_id,
         }
@@ -139,10 +139,14 @@ impl Policy {
         if !given {
             return Err(Error::new(Kind::Forbidden, format!("the profile {profile_name:?} is not allowed here")));
         }
-        let image = self.allowed_image(&within, &admitted.image).await?;
+        let image = self.images(principal, Scope::ContainersWrite).await?.resolve(&admitted.image)?;
+        let pull = match admitted.pull {
+            Some(asked) => self.within_pull(asked)?,
+            None => PullPolicy::Missing.min(self.images.pull),
+        };
         let mounts = self.mounts(&within, &admitted.mounts).await?;
         let first_user_id = self.first_user_id(&within).await?;
-        let (name, spec) = admitted.complete(image, (profile_name, profile), mounts, first_user_id);
+        let (name, spec) = admitted.complete((image.reference, pull), (profile_name, profile), mounts, first_user_id);
         Ok(CreateGrant { within, name, spec })
     }
 
@@ -185,22 +189,40 @@ impl Policy {
         self.store.volumes(within.tenant()).await
     }
 
-    /// The images that the principal's tenant may use, each with the short names that mean it.
-    pub async fn images(&self, principal: &Principal) -> Result<Vec<(ImageGrant, Vec<String>)>> {
-        let within = self.in_tenant(principal, Scope::ContainersRead)?;
-        let images = self.store.image_policy(within.tenant()).await?;
+    /// The images that the principal's tenant may use, and what it calls them.
+    pub async fn images(&self, principal: &Principal, scope: Scope) -> Result<AllowedImages> {
+        let within = self.in_tenant(principal, scope)?;
+        let ImagePolicy { allowed, aliases: own } = self.store.image_policy(within.tenant()).await?;
         // The tenant's own aliases come first: one of the installation's that they cover means something else here.
-        let mut aliases: BTreeMap<&ImageRequest, &ImageRef> = self.aliases.iter().collect();
-        aliases.extend(&images.aliases);
-        let names = |reference: &ImageRef| {
-            let known = aliases.iter().filter(|(_, target)| **target == reference);
-            known.map(|(alias, _)| alias.as_str().to_owned()).collect()
-        };
-        let granted = images.allowed.iter().map(|reference| {
-            let grant = ImageGrant { tenant: within.tenant().clone(), reference: reference.clone() };
-            (grant, names(reference))
-        });
-        Ok(granted.collect())
+        let mut aliases = self.images.aliases.clone();
+        aliases.extend(own);
+        Ok(AllowedImages { within, allowed, aliases })
+    }
+
+    /// Leave to pull an image that the tenant may use.
+    pub async fn pull(
+        &self,
+        principal: &Principal,
+        scope: Scope,
+        image: &str,
+        asked: Option<&str>,
+    ) -> Result<(ImageGrant, PullPolicy)> {
+        let mut wrong = Details::default();
+        let image = wrong.take("image", ImageRequest::parse(image));
+        let asked = wrong.take_optional("policy", asked, str::parse);
+        let Some(image) = image else { return Err(wrong.into_error()) };
+        wrong.finish()?;
+        let images = self.images(principal, scope).await?;
+        let grant = images.resolve(&image)?;
+        Ok((grant, self.within_pull(asked.unwrap_or(PullPolicy::Always))?))
+    }
+
+    /// What was asked for, if the installation goes as far.
+    fn within_pull(&self, asked: PullPolicy) -> Result<PullPolicy> {
+        if asked <= self.images.pull {
+            return Ok(asked);
+        }
+        Err(Error::new(Kind::Forbidden, "this installation does not pull images so; ask its administrator"))
     }
 
     /// The first of the tenant's host ids, all of its profiles the same.
@@ -212,15 +234,43 @@ impl Policy {
         let id = id.filter(|id| id.checked_add(USER_IDS).is_some());
         id.map(Some).ok_or_else(|| Error::internal("there are no user ids left"))
     }
+}
 
-    /// The reference that the tenant's request means: its alias, the installation's, or the text as it stands, and in
-    /// each case on the tenant's list (SECURITY rules 5 and 23). An empty list allows nothing.
-    async fn allowed_image(&self, within: &TenantGrant, asked: &ImageRequest) -> Result<ImageRef> {
-        let images = self.store.image_policy(within.tenant()).await?;
-        let alias = images.aliases.get(asked).or_else(|| self.aliases.get(asked)).cloned();
-        let reference = alias.or_else(|| ImageRef::parse(asked.as_str()).ok());
-        reference
-            .filter(|reference| images.allowed.contains(reference))
-            .ok_or_else(|| Error::new(Kind::Forbidden, format!("the image {:?} is not allowed here", asked.as_str())))
+/// The images a tenant may use.
+pub struct AllowedImages {
+    within: TenantGrant,
+    allowed: BTreeSet<ImagePattern>,
+    aliases: BTreeMap<ImageRequest, ImageRef>,
+}
+
+impl AllowedImages {
+    /// Within which tenant.
+    pub fn within(&self) -> &TenantGrant {
+        &self.within
+    }
+
+    /// The list.
+    pub fn patterns(&self) -> &BTreeSet<ImagePattern> {
+        &self.allowed
+    }
+
+    /// Whether this image is on the list.
+    pub fn allows(&self, reference: &ImageRef) -> bool {
+        self.allowed.iter().any(|pattern| pattern.matches(reference))
+    }
+
+    /// The short names that mean this image.
+    pub fn names(&self, reference: &ImageRef) -> Vec<String> {
+        let known = self.aliases.iter().filter(|(_, target)| *target == reference);
+        known.map(|(alias, _)| alias.as_str().to_owned()).collect()
+    }
+
+    /// The image that a request means: an alias, or the text as it stands, and in each case on the tenant's list
+    /// (SECURITY rules 5 and 23). An empty list allows nothing.
+    fn resolve(&self, asked: &ImageRequest) -> Result<ImageGrant> {
+        let alias = self.aliases.get(asked).cloned();
+        let reference = alias.or_else(|| ImageRef::parse(asked.as_str()).ok()).filter(|found| self.allows(found));
+        let refused = || Error::new(Kind::Forbidden, format!("the image {:?} is not allowed here", asked.as_str()));
+        Ok(ImageGrant { tenant: self.within.tenant().clone(), reference: reference.ok_or_else(refused)? })
     }
 }

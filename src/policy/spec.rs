@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::domain::{ContainerLimits, ExecUser, ImageRef, Mount, MountSource, NetworkMode, WantedPort, Words};
+use crate::domain::{
+    ContainerLimits, ExecUser, ImageRef, Mount, MountSource, NetworkMode, PullPolicy, WantedPort, Words,
+};
 
 /// How many host ids a tenant gets: one for each that a container can have in 16 bits, as files on disk do.
 pub const USER_IDS: u32 = 65_536;
@@ -15,6 +17,8 @@ pub const USER_IDS: u32 = 65_536;
 pub struct ContainerSpec {
     /// On the tenant's list.
     pub image: ImageRef,
+    /// How far to go to get it.
+    pub pull: PullPolicy,
     /// Instead of the image's CMD.
     pub command: Option<Words>,
     /// Instead of the image's ENTRYPOINT.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Store, is_duplicate};
-use crate::domain::{Error, ImageRef, ImageRequest, Kind, Result, Tenant, TenantSlug};
+use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Result, Tenant, TenantSlug};
 
 /// Which images a tenant may use, and what its short names mean. Empty means none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePolicy {
-    /// Fully qualified references.
-    pub allowed: BTreeSet<ImageRef>,
+    /// Fully qualified references, and patterns of them.
+    pub allowed: BTreeSet<ImagePattern>,
     /// The tenant's own short names.
     pub aliases: BTreeMap<ImageRequest, ImageRef>,
 }
@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// Takes a reference from a tenant's list. Containers made from it stay.
-    pub async fn disallow_image(&self, tenant: &Tenant, reference: &ImageRef) -> Result<bool> {
+    pub async fn disallow_image(&self, tenant: &Tenant, reference: &ImagePattern) -> Result<bool> {
         let done = sqlx::query("DELETE FROM tenant_images WHERE tenant_id = $1 AND reference = $2")
             .bind(&tenant.id)
             .bind(reference.as_str())
@@ -100,7 +100,10 @@ impl Store {
                 .await?;
         let reference = |text: String| ImageRef::parse(&text).map_err(Error::internal);
         Ok(ImagePolicy {
-            allowed: allowed.into_iter().map(reference).collect::<Result<_>>()?,
+            allowed: allowed
+                .iter()
+                .map(|text| ImagePattern::parse(text).map_err(Error::internal))
+                .collect::<Result<_>>()?,
             aliases: aliases
                 .into_iter()
                 .map(|(alias, target)| Ok((ImageRequest::parse(&alias).map_err(Error::internal)?, reference(target)?)))

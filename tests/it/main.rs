@@ -14,6 +14,7 @@ mod engine_down;
 mod exec;
 mod expiry;
 mod files;
+mod images;
 mod index;
 mod input;
 mod layers;

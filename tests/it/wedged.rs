@@ -60,9 +60,10 @@ async fn all_is_well(client: &Client, name: &str) {
     let body = json!({"image": TRAP, "name": name, "command": "sleep 300"});
     let command = json!({"command": "echo hi"});
     let force = format!("{path}?force=true");
-    let calls: [(&str, &str, Option<Value>); 5] = [
+    let calls: [(&str, &str, Option<Value>); 6] = [
         ("POST", "/containers", Some(body)),
         ("GET", "/containers", None),
+        ("GET", "/images", None),
         ("POST", &format!("{path}/exec"), Some(command)),
         ("GET", &path, None),
         ("DELETE", &force, None),

@@ -59,6 +59,16 @@ impl Story {
 
     pub async fn at(site: Site) -> Self {
         let tenant = site.tenant();
+        Self::of(site, tenant).await
+    }
+
+    /// Of a tenant that `tenant create` made with these arguments.
+    pub async fn with(site: Site, arguments: &[&str]) -> Self {
+        let tenant = site.tenant_with(arguments);
+        Self::of(site, tenant).await
+    }
+
+    async fn of(site: Site, tenant: Tenant) -> Self {
         let gateway = site.start().await;
         let client = gateway.client(&site.token(&tenant.login("operator")));
         Self { gateway, client, tenant, podman: Podman::of_the_tests(), site }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use hyper::Request;
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
 use super::client::{Answer, exchange, whole};
@@ -68,6 +69,18 @@ impl Podman {
         child
     }
 
+    /// A port of Podman's host that takes connections and says nothing, until this is dropped.
+    pub async fn occupy_silently(&self, port: u16) -> tokio::process::Child {
+        let program = format!(
+            "import socket, time\ns = socket.create_server(('127.0.0.1', {port}))\nprint('listens', flush=True)\ntime.sleep(600)"
+        );
+        let mut command = on_its_host(&["python3", "-c", &program]);
+        let mut child = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut said = [0; 7];
+        child.stdout.as_mut().unwrap().read_exact(&mut said).await.unwrap();
+        child
+    }
+
     /// Names of the volumes that an installation made, in order.
     pub async fn volumes(&self, installation: &str) -> Vec<String> {
         let filter = labelled(&format!("io.podgate.installation={installation}"));
@@ -109,7 +122,7 @@ fn labelled(label: &str) -> String {
 }
 
 /// A command where Podman's ports can be reached: `make test` gives it a network of its own.
-fn on_its_host(words: &[&str]) -> tokio::process::Command {
+pub fn on_its_host(words: &[&str]) -> tokio::process::Command {
     let prefix = std::env::var("PODGATE_TEST_NETNS").unwrap_or_default();
     let mut all = prefix.split_whitespace().chain(words.iter().copied());
     let mut command = tokio::process::Command::new(all.next().unwrap());

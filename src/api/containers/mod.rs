@@ -63,6 +63,7 @@ impl Containers {
             limits: LimitsRequest { memory_bytes: limits.memory_bytes, cpus: limits.cpus, pids: limits.pids },
             expires_in: body.expires_in,
             profile: body.profile,
+            pull: body.pull,
             start: body.start.unwrap_or(true),
         };
         let grant = self.0.policy.create(who.principal(), request).await?;

@@ -39,6 +39,9 @@ pub(super) struct CreateContainerRequest {
     pub(super) expires_in: Option<i64>,
     /// What it may have; `default` if not given. Another one must have been given to the tenant.
     pub(super) profile: Option<String>,
+    /// How far to go to get the image: `never` takes what the host has, `missing` (the default) pulls what it has not,
+    /// `always` pulls.
+    pub(super) pull: Option<String>,
     /// Whether to run it at once. Default true.
     pub(super) start: Option<bool>,
 }
@@ -82,6 +85,7 @@ impl Example for CreateContainerRequest {
             limits: None,
             expires_in: None,
             profile: None,
+            pull: None,
             start: None,
         }
     }
