@@ -144,6 +144,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     let mut jobs = JoinSet::new();
     jobs.spawn(jobs::follow_events(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::watch(lifecycle.clone(), upkeep.clone()));
+    jobs.spawn(jobs::measure(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::sweep(lifecycle.clone(), upkeep));
     jobs.spawn(jobs::forget_idle_budgets(tenants, addresses));

@@ -153,6 +153,7 @@ impl Images {
             PullPolicy::Always => false,
             PullPolicy::Missing | PullPolicy::Never => self.0.engine.has_image(&grant).await?,
         };
+        let place = self.0.policy.stream_place(grant.tenant()).await?;
         let events = match policy {
             _ if present => once(event(&grant, Pull::Done)),
             PullPolicy::Never => once(event(&grant, Pull::Failed)),
@@ -162,7 +163,10 @@ impl Images {
             let name = event.status.to_json().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
             Event::message(event.to_json_string()).event_type(name)
         };
-        Ok(EventStream::new(events).to_event(to_event).keep_alive(HEARTBEAT))
+        let events = events.inspect(move |_| {
+            let _open = &place;
+        });
+        Ok(EventStream::new(events.boxed()).to_event(to_event).keep_alive(HEARTBEAT))
     }
 }
 

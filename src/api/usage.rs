@@ -1,10 +1,10 @@
 //! What the caller's tenant may have and has.
 
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::caller::{Caller, ContainersRead};
-use super::model::answer;
 use super::{Context, Tag};
 
 pub struct Usage(pub Context);
@@ -12,7 +12,7 @@ pub struct Usage(pub Context);
 /// One resource.
 #[derive(Object)]
 struct ResourceUsage {
-    /// containers, running, memory_bytes, cpu_millis or pids.
+    /// containers, running, memory_bytes, cpu_millis, pids, volumes, stored_bytes, execs or streams.
     resource: String,
     /// The most the tenant may have, in the resource's unit.
     limit: i64,
@@ -20,17 +20,35 @@ struct ResourceUsage {
     used: i64,
 }
 
-answer! {
-    /// Quotas and what is used of them.
-    UsageResponse { usage: Vec<ResourceUsage> }
-    example vec![ResourceUsage { resource: "containers".into(), limit: 20, used: 3 }]
+/// Quotas and what is used of them.
+#[derive(Object)]
+#[oai(example)]
+struct UsageResponse {
+    /// Always true.
+    success: bool,
+    /// One entry a resource.
+    usage: Vec<ResourceUsage>,
+    /// What the host cannot enforce, in words.
+    not_enforced: Vec<String>,
 }
+
+impl Example for UsageResponse {
+    fn example() -> Self {
+        let usage = vec![ResourceUsage { resource: "containers".into(), limit: 20, used: 3 }];
+        Self { success: true, usage, not_enforced: vec![DISK.into()] }
+    }
+}
+
+/// No storage that Podman has by default bounds what a container writes.
+const DISK: &str =
+    "disk space and number of files: measured now and then; who writes on beyond stored_bytes is stopped";
 
 #[OpenApi(tag = "Tag::Status")]
 impl Usage {
     /// Read quotas and usage
     ///
-    /// What the caller's tenant may have in all, and has. Memory, CPUs and processes count as promised to containers.
+    /// What the caller's tenant may have in all, and has. Memory, CPUs and processes count as promised to containers;
+    /// stored bytes as last measured.
     #[oai(path = "/usage", method = "get", operation_id = "getUsage")]
     async fn usage(&self, who: Caller<ContainersRead>) -> poem::Result<Json<UsageResponse>> {
         let usage = self.0.policy.usage(who.principal()).await?;
@@ -39,6 +57,8 @@ impl Usage {
             limit: one.limit,
             used: one.used,
         });
-        Ok(UsageResponse::of(usage.collect()))
+        let lacks = self.0.engine.host().lacks().into_iter().chain([DISK]);
+        let not_enforced = lacks.map(str::to_owned).collect();
+        Ok(Json(UsageResponse { success: true, usage: usage.collect(), not_enforced }))
     }
 }

@@ -162,7 +162,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 print(&format!("profile {profile}\n"));
             }
             for Usage { resource, limit, used } in store.usage(&tenant).await? {
-                print(&format!("quota {}={limit}, {used} used\n", resource.as_str()));
+                let used = if resource.is_momentary() { String::new() } else { format!(", {used} used") };
+                print(&format!("quota {}={limit}{used}\n", resource.as_str()));
             }
         }
     }

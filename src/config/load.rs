@@ -342,6 +342,9 @@ fn quotas(r: &mut Reader) -> Quotas {
         (Resource::CpuMillis, (r.number("quotas.cpus", 0.0..=1_000_000.0) * 1000.0) as i64),
         (Resource::Pids, r.number("quotas.pids", 0..=1_000_000_000)),
         (Resource::Volumes, r.number("quotas.volumes", 0..=1_000_000)),
+        (Resource::StoredBytes, r.number("quotas.stored_bytes", 0..=i64::MAX)),
+        (Resource::Execs, r.number("quotas.execs", 0..=100_000)),
+        (Resource::Streams, r.number("quotas.streams", 0..=100_000)),
     ];
     Quotas { defaults: defaults.into() }
 }

@@ -120,7 +120,10 @@ impl ImagePattern {
             Some(tag) => Some(Beginning::parse(tag)),
         };
         let example = format!("{}{}", repository.example(), tag.as_ref().map(Beginning::example).unwrap_or_default());
-        let wrong = |_| format!("{input:?} is no full reference, nor one whose repository or tag ends in '*'");
+        let wrong = |why| match input.contains('*') {
+            true => format!("{input:?} is no full reference whose repository or tag ends in '*'"),
+            false => why,
+        };
         ImageRef::parse(&example).map_err(wrong)?;
         let star = |part: &Beginning| if part.open { "*" } else { "" };
         let tail = tag.as_ref().map(|tag| format!("{}{}", tag.text, star(tag))).unwrap_or_default();

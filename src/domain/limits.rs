@@ -51,7 +51,7 @@ impl FromStr for NetworkMode {
 }
 
 /// Something a tenant has a quota of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
     /// Containers in any state.
     Containers,
@@ -65,12 +65,32 @@ pub enum Resource {
     Pids,
     /// Named volumes.
     Volumes,
+    /// Bytes on the disk, as last measured.
+    StoredBytes,
+    /// Commands running in containers at once.
+    Execs,
+    /// Streams open at once.
+    Streams,
 }
 
 impl Resource {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Containers, Self::Running, Self::Memory, Self::CpuMillis, Self::Pids, Self::Volumes];
+    pub const ALL: [Self; 9] = [
+        Self::Containers,
+        Self::Running,
+        Self::Memory,
+        Self::CpuMillis,
+        Self::Pids,
+        Self::Volumes,
+        Self::StoredBytes,
+        Self::Execs,
+        Self::Streams,
+    ];
+
+    /// Whether it is what is done at this moment, which no record survives.
+    pub const fn is_momentary(self) -> bool {
+        matches!(self, Self::Execs | Self::Streams)
+    }
 
     /// The name in the store, in answers and on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -81,6 +101,9 @@ impl Resource {
             Self::CpuMillis => "cpu_millis",
             Self::Pids => "pids",
             Self::Volumes => "volumes",
+            Self::StoredBytes => "stored_bytes",
+            Self::Execs => "execs",
+            Self::Streams => "streams",
         }
     }
 }

@@ -10,6 +10,9 @@ const KNOWN: &[&str] =
     &["SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGCONT", "SIGSTOP", "SIGWINCH"];
 
 impl Signal {
+    /// Ends a process, whatever it thinks of that.
+    pub const KILL: Self = Self("SIGKILL");
+
     /// The name, with `SIG`.
     pub fn as_str(self) -> &'static str {
         self.0

@@ -62,7 +62,6 @@ impl Engine {
     /// `Conflict` where the container does not run; `Refused` where the command, its user or its directory is not
     /// there.
     pub async fn exec(&self, grant: &ContainerGrant, request: &ExecRequest, deadline: Deadline) -> Result<Execution> {
-        let _lane = self.long.enter(grant.tenant(), deadline).await?;
         let mut opts = ExecCreateOpts::builder()
             .command(request.command.as_slice())
             .attach_stdin(true)

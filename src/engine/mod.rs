@@ -6,7 +6,7 @@
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
 //! | stop, restart | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
-//! | info | [`wire`] | its types are stricter than two versions of Podman |
+//! | info, disk use | [`wire`] | its types are stricter than two versions of Podman |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
 //! | image inspect and list | [`wire`] | its types are stricter than two versions of Podman |
 //! | events | [`wire`] | podman-api doesn't tell when the stream stands, before which nothing that was seen counts |
@@ -28,6 +28,7 @@ mod logs;
 mod networks;
 mod pull;
 mod spec;
+mod stored;
 mod volumes;
 mod wedged;
 mod wire;
@@ -112,13 +113,23 @@ impl Engine {
 
     /// The deadline of an operation that begins now.
     pub fn deadline(&self) -> Deadline {
-        Deadline::after(self.request_timeout)
+        Deadline::after(self.patience())
+    }
+
+    /// How long an operation may take.
+    pub fn patience(&self) -> Duration {
+        self.request_timeout
     }
 
     /// Whether Podman answers.
     pub async fn ping(&self) -> Result<()> {
         let ping = async { self.podman.ping().await.map(drop).map_err(failure::of_client) };
         Deadline::after(PING_PATIENCE).bound(ping).await
+    }
+
+    /// What Podman's host can enforce, as far as is known.
+    pub fn host(&self) -> Host {
+        self.host.get()
     }
 
     /// Workers that are busy, and workers in all.

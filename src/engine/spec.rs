@@ -84,6 +84,11 @@ pub(super) fn volume_name(id: &str) -> String {
     format!("podgate-{id}")
 }
 
+/// Our identifier in Podman's name of a volume, if it is of that form.
+pub(super) fn volume_id(name: &str) -> Option<&str> {
+    name.strip_prefix("podgate-")
+}
+
 /// The labels by which an operator, and we after a crash, know an object.
 pub(super) fn labels(id: &Identity<'_>) -> BTreeMap<String, String> {
     let ours = [

@@ -63,6 +63,11 @@ impl Wedged {
         self.lock().get(id).is_some_and(|entry| entry.missed.is_some())
     }
 
+    /// Whether any container's is.
+    pub(super) fn any(&self) -> bool {
+        self.lock().values().any(|entry| entry.missed.is_some())
+    }
+
     /// Learns from a call's outcome.
     pub(super) fn learn<T>(&self, id: &EngineId, outcome: &Result<T>) {
         let missed = matches!(outcome, Err(error) if error.kind == Kind::EngineTimeout);
@@ -93,7 +98,7 @@ impl Wedged {
     }
 }
 
-fn no_answer() -> Error {
+pub(super) fn no_answer() -> Error {
     Error::new(Kind::EngineTimeout, "Podman does not answer for this container")
 }
 

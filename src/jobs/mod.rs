@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::domain::Kind;
 use crate::lifecycle::{Lifecycle, Reconciled};
 use crate::limit::Limiter;
@@ -88,6 +90,37 @@ pub async fn watch(lifecycle: Lifecycle, grant: SystemGrant) {
         }
     };
     tokio::join!(lifecycle.look_where_something_happened(&grant), all);
+}
+
+/// Measures what tenants store, for ever. A container is locked while Podman walks over its files, so that takes at most
+/// a twentieth of the time.
+pub async fn measure(lifecycle: Lifecycle, grant: SystemGrant) {
+    let containers = async {
+        let mut cursor = String::new();
+        loop {
+            let took = match lifecycle.measure_next(&grant, &cursor).await {
+                Ok((next, took)) => {
+                    cursor = next;
+                    took
+                }
+                Err(error) => {
+                    tracing::warn!(?error, "what containers store could not be noted");
+                    Duration::ZERO
+                }
+            };
+            tokio::time::sleep(BITE_PAUSE.max(took * 20)).await;
+        }
+    };
+    let volumes = async {
+        loop {
+            let begun = Instant::now();
+            if let Err(error) = lifecycle.measure_volumes(&grant).await {
+                tracing::debug!(?error, "volumes could not be measured");
+            }
+            tokio::time::sleep(UNSETTLED.max(begun.elapsed() * 20)).await;
+        }
+    };
+    tokio::join!(containers, volumes);
 }
 
 /// Takes expired containers and deleted tenants away, every second, for ever.

@@ -6,6 +6,7 @@
 mod create;
 mod exec;
 mod fail_point;
+mod measure;
 mod pulls;
 mod reconcile;
 mod remove;

@@ -4,21 +4,28 @@
 
 mod admission;
 pub mod grant;
+mod places;
 pub mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{self, Config, Profile, Share};
 use crate::domain::{
     Details, Error, ImagePattern, ImageRef, ImageRequest, Kind, Mount, MountSource, MountTarget, Principal,
-    PublishedPort, PullPolicy, Result, Scope,
+    PublishedPort, PullPolicy, Resource, Result, Scope, Tenant,
 };
-use crate::store::{Container, ImagePolicy, State, Store, Usage, Volume};
+use crate::store::{Container, ImagePolicy, State, Store, Usage, Volume, exceeded};
 
 pub use admission::{CreateRequest, LimitsRequest, PortRequest};
 use grant::{ContainerGrant, CreateGrant, ImageGrant, TenantGrant, VolumeGrant};
+pub use places::Place;
+use places::{Full, Places};
 use spec::USER_IDS;
+
+/// How many commands may wait for each that may run.
+const EXEC_QUEUE: i64 = 4;
 
 /// The profile every tenant may use.
 const DEFAULT_PROFILE: &str = "default";
@@ -31,6 +38,7 @@ pub struct Policy {
     images: Arc<config::Images>,
     shares: Arc<BTreeMap<String, Share>>,
     first_user_id: Option<u32>,
+    places: Places,
 }
 
 /// What will be done with a container.
@@ -53,6 +61,7 @@ impl Policy {
             images: Arc::new(config.images.clone()),
             shares: Arc::new(config.shares.clone()),
             first_user_id: config.engine.first_user_id,
+            places: Places::default(),
         }
     }
 
@@ -92,6 +101,9 @@ impl Policy {
             return Err(Error::new(Kind::Conflict, "the container is being removed"));
         }
         let engine_id = row.engine_id.clone().ok_or_else(Error::no_container)?;
+        if scope == Scope::Files && intent == Intent::Change {
+            self.store.check_stored(within.tenant()).await?;
+        }
         if row.idle_seconds.is_some() && matches!(scope, Scope::Exec | Scope::Files) {
             self.store.touch_container(&row).await?;
         }
@@ -119,7 +131,39 @@ impl Policy {
     /// What the principal's tenant may have and has.
     pub async fn usage(&self, principal: &Principal) -> Result<Vec<Usage>> {
         let within = self.in_tenant(principal, Scope::ContainersRead)?;
-        self.store.usage(within.tenant()).await
+        let mut usage = self.store.usage(within.tenant()).await?;
+        for one in usage.iter_mut().filter(|one| one.resource.is_momentary()) {
+            one.used = self.places.used(within.tenant(), one.resource);
+        }
+        Ok(usage)
+    }
+
+    /// Waits for one of the tenant's places to run a command in. `RateLimited` where too many wait already, or when the
+    /// time is up.
+    pub async fn exec_place(&self, tenant: &Tenant, patience: Duration) -> Result<Place> {
+        let full = || Error::new(Kind::RateLimited(1), "too many commands of this tenant run at once");
+        let wait = async {
+            let mut waits = None;
+            loop {
+                let limit = self.store.quota(tenant, Resource::Execs).await?;
+                match self.places.take(tenant, Resource::Execs, limit, limit.saturating_mul(EXEC_QUEUE), waits) {
+                    Ok(place) => return Ok(place),
+                    Err(Full::Queue) => return Err(full()),
+                    Err(Full::Wait(waiting)) => {
+                        waiting.freed().await;
+                        waits = Some(waiting);
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(patience, wait).await.map_err(|_| full())?
+    }
+
+    /// One of the tenant's places for a stream. `Quota` if all are taken.
+    pub async fn stream_place(&self, tenant: &Tenant) -> Result<Place> {
+        let limit = self.store.quota(tenant, Resource::Streams).await?;
+        let taken = self.places.take(tenant, Resource::Streams, limit, 0, None);
+        taken.map_err(|_| exceeded(Resource::Streams, self.places.used(tenant, Resource::Streams), limit, 1))
     }
 
     /// The ports that a container publishes.

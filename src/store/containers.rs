@@ -153,6 +153,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         if done.rows_affected() == 1 {
+            self.take(&mut tx, &row.tenant.id, Resource::StoredBytes, 0).await?;
             self.take(&mut tx, &row.tenant.id, Resource::Running, 1).await?;
         }
         tx.commit().await?;
@@ -201,15 +202,17 @@ impl Store {
     /// The container is gone: frees its name, its ports and what it held of the quotas. Fine if it is forgotten.
     pub async fn forget_container(&self, row: &Container) -> Result<()> {
         let mut tx = self.begin().await?;
-        let deleted: Option<(i64,)> = sqlx::query_as("DELETE FROM containers WHERE id = $1 RETURNING running")
-            .bind(&row.id)
-            .fetch_optional(&mut *tx)
-            .await?;
-        if let Some((running,)) = deleted {
+        let deleted: Option<(i64, i64)> =
+            sqlx::query_as("DELETE FROM containers WHERE id = $1 RETURNING running, stored_bytes")
+                .bind(&row.id)
+                .fetch_optional(&mut *tx)
+                .await?;
+        if let Some((running, stored)) = deleted {
             for (resource, amount) in row.promised.amounts() {
                 self.give_back(&mut tx, &row.tenant.id, resource, amount).await?;
             }
             self.give_back(&mut tx, &row.tenant.id, Resource::Running, running).await?;
+            self.give_back(&mut tx, &row.tenant.id, Resource::StoredBytes, stored).await?;
         }
         tx.commit().await?;
         Ok(())

@@ -7,6 +7,7 @@ mod accounts;
 mod containers;
 mod quotas;
 mod reserve;
+mod stored;
 mod tenants;
 mod volumes;
 
@@ -22,7 +23,7 @@ use crate::domain::{Error, Kind, Result, World};
 
 pub use accounts::Account;
 pub use containers::{Container, Promised, State};
-pub use quotas::{DefaultQuotas, Usage};
+pub use quotas::{DefaultQuotas, Usage, exceeded};
 pub use reserve::Reservation;
 pub use tenants::ImagePolicy;
 pub use volumes::Volume;

@@ -38,6 +38,17 @@ impl Store {
         Ok(Resource::ALL.into_iter().map(of).collect())
     }
 
+    /// The most of one resource a tenant may have.
+    pub async fn quota(&self, tenant: &Tenant, resource: Resource) -> Result<i64> {
+        let maximum: Option<Option<i64>> =
+            sqlx::query_scalar("SELECT maximum FROM quotas WHERE tenant_id = $1 AND resource = $2")
+                .bind(&tenant.id)
+                .bind(resource.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(maximum.flatten().unwrap_or_else(|| self.default_quota(resource)))
+    }
+
     /// Changes a tenant's maximum; none: the configuration's. What it has already stays.
     pub async fn set_quota(&self, tenant: &Tenant, resource: Resource, maximum: Option<i64>) -> Result<()> {
         sqlx::query(
@@ -90,8 +101,7 @@ impl Store {
                 .bind(default)
                 .fetch_one(&mut *conn)
                 .await?;
-        let name = resource.as_str();
-        Err(Error::new(Kind::Quota, format!("quota {name}: {used} of {limit} used, {amount} more asked for")))
+        Err(exceeded(resource, used, limit, amount))
     }
 
     /// Gives `amount` of a resource back. Within the caller's transaction.
@@ -110,4 +120,10 @@ impl Store {
             .await?;
         Ok(())
     }
+}
+
+/// A refusal that says which quota, how much of it is used, and how much was asked for.
+pub fn exceeded(resource: Resource, used: i64, limit: i64, amount: i64) -> Error {
+    let asked = if amount > 0 { format!(", {amount} more asked for") } else { String::new() };
+    Error::new(Kind::Quota, format!("quota {}: {used} of {limit} used{asked}", resource.as_str()))
 }

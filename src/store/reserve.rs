@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::containers::{Container, Promised, State};
 use super::{Store, is_duplicate};
-use crate::domain::{ContainerName, Error, Kind, PublishedPort, Result, Tenant, WantedPort};
+use crate::domain::{ContainerName, Error, Kind, PublishedPort, Resource, Result, Tenant, WantedPort};
 
 /// What a new row says.
 pub struct Reservation<'a> {
@@ -76,6 +76,7 @@ impl Store {
         if inserted.rows_affected() == 0 {
             return Err(Error::new(Kind::Conflict, "the tenant is being deleted"));
         }
+        self.take(&mut tx, &tenant.id, Resource::StoredBytes, 0).await?;
         for (resource, amount) in wanted.promised.amounts() {
             self.take(&mut tx, &tenant.id, resource, amount).await?;
         }

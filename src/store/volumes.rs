@@ -66,6 +66,7 @@ impl Store {
         if inserted.rows_affected() == 0 {
             return Err(Error::new(Kind::Conflict, "the tenant is being deleted"));
         }
+        self.take(&mut tx, &tenant.id, Resource::StoredBytes, 0).await?;
         self.take(&mut tx, &tenant.id, Resource::Volumes, 1).await?;
         tx.commit().await?;
         Ok(volume)
@@ -95,10 +96,13 @@ impl Store {
     /// The volume is gone. Fine if it is forgotten.
     pub async fn forget_volume(&self, volume: &Volume) -> Result<()> {
         let mut tx = self.begin().await?;
-        let deleted =
-            sqlx::query("DELETE FROM volumes WHERE id = $1").bind(&volume.id).execute(&mut *tx).await?.rows_affected();
-        if deleted == 1 {
+        let stored: Option<i64> = sqlx::query_scalar("DELETE FROM volumes WHERE id = $1 RETURNING stored_bytes")
+            .bind(&volume.id)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if let Some(stored) = stored {
             self.give_back(&mut tx, &volume.tenant.id, Resource::Volumes, 1).await?;
+            self.give_back(&mut tx, &volume.tenant.id, Resource::StoredBytes, stored).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -141,6 +145,13 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         Ok(found.is_some())
+    }
+
+    /// Every tenant's volumes that are there to stay.
+    pub async fn settled_volumes(&self) -> Result<Vec<Volume>> {
+        let rows: Vec<Row> =
+            sqlx::query_as(select!("WHERE v.state = 'ready' ORDER BY v.id")).fetch_all(&self.pool).await?;
+        rows.into_iter().map(Row::into_volume).collect()
     }
 
     /// Every tenant's volumes that are on their way in or out.

@@ -6,7 +6,7 @@ use crate::support::client::sleeping;
 use crate::support::registry::Registry;
 use crate::support::{Answer, Client, Podman, Site, Story};
 
-const ALPINE: &str = "docker.io/library/alpine:latest";
+pub const ALPINE: &str = "docker.io/library/alpine:latest";
 
 /// The events of a pull: their names, and the data of the last.
 fn events(answer: &Answer) -> (Vec<String>, Value) {

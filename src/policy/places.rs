@@ -1,0 +1,112 @@
+//! What tenants do at once, counted in memory: it ends with the program.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::domain::{Resource, Tenant};
+
+/// Who does how much of what.
+#[derive(Clone, Default)]
+pub(super) struct Places(Arc<Mutex<HashMap<(String, Resource), Held>>>);
+
+#[derive(Default)]
+struct Held {
+    used: i64,
+    waiting: i64,
+    freed: Arc<Notify>,
+}
+
+/// One of a tenant's places, until this is dropped.
+pub struct Place {
+    places: Places,
+    key: (String, Resource),
+}
+
+/// Why there is no place.
+pub(super) enum Full {
+    /// There may be one later: ask again when this tells.
+    Wait(Waiting),
+    /// As many wait as may.
+    Queue,
+}
+
+/// One who waits, until this is dropped.
+pub(super) struct Waiting {
+    places: Places,
+    key: (String, Resource),
+    freed: Arc<Notify>,
+}
+
+impl Waiting {
+    /// Until a place may be free.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+}
+
+impl Places {
+    /// How many the tenant has.
+    pub(super) fn used(&self, tenant: &Tenant, resource: Resource) -> i64 {
+        self.lock().get(&(tenant.id.clone(), resource)).map_or(0, |held| held.used)
+    }
+
+    /// A place if fewer than `limit` are taken; else one of `queue` places in the queue. Who waits already keeps that.
+    pub(super) fn take(
+        &self,
+        tenant: &Tenant,
+        resource: Resource,
+        limit: i64,
+        queue: i64,
+        waits: Option<Waiting>,
+    ) -> Result<Place, Full> {
+        let key = (tenant.id.clone(), resource);
+        let mut all = self.lock();
+        let held = all.entry(key.clone()).or_default();
+        if held.used < limit {
+            held.used += 1;
+            // Dropping `waits` needs the lock.
+            drop(all);
+            return Ok(Place { places: self.clone(), key });
+        }
+        if let Some(waits) = waits {
+            return Err(Full::Wait(waits));
+        }
+        if held.waiting >= queue {
+            return Err(Full::Queue);
+        }
+        held.waiting += 1;
+        Err(Full::Wait(Waiting { places: self.clone(), key, freed: Arc::clone(&held.freed) }))
+    }
+
+    fn change(&self, key: &(String, Resource), change: impl FnOnce(&mut Held)) {
+        let mut all = self.lock();
+        if let Some(held) = all.get_mut(key) {
+            change(held);
+            if held.used == 0 && held.waiting == 0 {
+                all.remove(key);
+            }
+        }
+    }
+
+    /// A map has no state between statements that a panic could break.
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, Resource), Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.change(&self.key, |held| {
+            held.used -= 1;
+            held.freed.notify_one();
+        });
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.places.change(&self.key, |held| held.waiting -= 1);
+    }
+}
