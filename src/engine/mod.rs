@@ -8,7 +8,7 @@
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
 //! | info, disk use | [`wire`] | its types are stricter than two versions of Podman |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
-//! | image inspect and list | [`wire`] | its types are stricter than two versions of Podman |
+//! | image inspect, lists of images, networks and volumes | [`wire`] | its types are stricter than two versions of Podman |
 //! | events | [`wire`] | podman-api doesn't tell when the stream stands, before which nothing that was seen counts |
 //!
 //! Short calls run on [`Workers`], of which no tenant has more than half, and one at a time for each container. Long

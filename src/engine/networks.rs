@@ -1,11 +1,17 @@
 //! One network a tenant, isolated from every other (SECURITY rule 7). The default network is never used.
 
 use podman_api::opts::NetworkCreateOpts;
+use serde::Deserialize;
 
-use super::spec::{INSTALLATION, bridge_name, network_name};
+use super::spec::{INSTALLATION, bridge_name, network_name, network_owner, own_label};
 use super::{Deadline, Engine, failure};
 use crate::domain::{Kind, NetworkMode, Result, Tenant};
 use crate::policy::grant::{CreateGrant, SystemGrant};
+
+#[derive(Deserialize)]
+struct Listed {
+    name: String,
+}
 
 impl Engine {
     /// Takes a tenant's networks away; fine if there are none.
@@ -23,6 +29,23 @@ impl Engine {
             deadline.bound(call).await?;
         }
         Ok(())
+    }
+
+    /// The networks that carry this installation's label, each with the name of the tenant that it was made for.
+    pub async fn own_networks(&self, grant: &SystemGrant, installation: &str) -> Result<Vec<(String, String)>> {
+        let SystemGrant { .. } = grant;
+        let path = format!("/v4.0.0/libpod/networks/json?filters={}", own_label(installation)?);
+        let ask = async { self.wire.get(&path).await?.checked()?.json::<Vec<Listed>>() };
+        let found = self.deadline().bound(ask).await?;
+        Ok(found.into_iter().filter_map(|one| Some((network_owner(&one.name)?.to_owned(), one.name))).collect())
+    }
+
+    /// Takes away a network that no tenant owns. `Conflict` while a container is on it.
+    pub async fn remove_own_network(&self, grant: &SystemGrant, name: &str) -> Result<()> {
+        let SystemGrant { .. } = grant;
+        let networks = self.podman.networks();
+        let call = async { networks.get(name).remove().await.map(drop).map_err(failure::of_client) };
+        self.deadline().bound(call).await
     }
 
     /// Makes the tenant's network of the granted mode; fine if it exists. Containers on it find each other by name.

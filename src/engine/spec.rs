@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Host, Image};
-use crate::domain::{ContainerName, Mount, MountSource, NetworkMode, PublishedPort, Tenant};
+use crate::domain::{ContainerName, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant};
 use crate::policy::spec::{ContainerSpec, USER_IDS};
 
 /// Label of the installation that made an object.
@@ -65,6 +66,22 @@ pub(super) fn network_name(tenant: &Tenant, mode: NetworkMode) -> Option<String>
         NetworkMode::Internal => Some(format!("podgate-{}.internal", tenant.slug)),
         NetworkMode::Egress => Some(format!("podgate-{}", tenant.slug)),
     }
+}
+
+/// The tenant that a network of ours was made for, if its name is of that form.
+pub(super) fn network_owner(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("podgate-")?;
+    Some(rest.strip_suffix(".internal").unwrap_or(rest))
+}
+
+/// A filter for what carries this installation's label, as a query takes it. Exact and never empty: an empty value
+/// matches everybody's (SECURITY rule 30).
+pub(super) fn own_label(installation: &str) -> Result<String> {
+    if installation.is_empty() {
+        return Err(Error::internal("an empty label filter"));
+    }
+    let filter = json!({"label": [format!("{INSTALLATION}={installation}")]}).to_string();
+    Ok(utf8_percent_encode(&filter, NON_ALPHANUMERIC).to_string())
 }
 
 /// The bridge of a tenant's network: `pg-` marks it for the host's firewall (deploy/podgate.nft). Linux takes 15 bytes;

@@ -1,11 +1,18 @@
 //! Named volumes.
 
 use podman_api::opts::VolumeCreateOpts;
+use serde::Deserialize;
 
-use super::spec::{INSTALLATION, volume_name};
+use super::spec::{INSTALLATION, own_label, volume_id, volume_name};
 use super::{Deadline, Engine, failure};
 use crate::domain::{Kind, Result};
-use crate::policy::grant::VolumeGrant;
+use crate::policy::grant::{SystemGrant, VolumeGrant};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    name: String,
+}
 
 impl Engine {
     /// Makes the volume; fine if it exists.
@@ -23,6 +30,23 @@ impl Engine {
             }
         };
         self.short(grant.tenant(), deadline, call).await
+    }
+
+    /// The volumes that carry this installation's label, by our identifier.
+    pub async fn own_volumes(&self, grant: &SystemGrant, installation: &str) -> Result<Vec<String>> {
+        let SystemGrant { .. } = grant;
+        let path = format!("/v4.0.0/libpod/volumes/json?filters={}", own_label(installation)?);
+        let ask = async { self.wire.get(&path).await?.checked()?.json::<Option<Vec<Listed>>>() };
+        let found = self.deadline().bound(ask).await?.unwrap_or_default();
+        Ok(found.into_iter().filter_map(|one| volume_id(&one.name).map(str::to_owned)).collect())
+    }
+
+    /// Takes away a volume that no row owns. `Conflict` while a container has it.
+    pub async fn remove_own_volume(&self, grant: &SystemGrant, id: &str) -> Result<()> {
+        let SystemGrant { .. } = grant;
+        let volume = self.podman.volumes().get(volume_name(id));
+        let call = async { volume.delete().await.map_err(failure::of_client) };
+        self.deadline().bound(call).await
     }
 
     /// Takes the volume away with what is in it; fine if it is gone. `Conflict` while a container has it.

@@ -54,10 +54,10 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
                 Ok(gone) => {
                     orphans_left = false;
                     if gone > 0 {
-                        tracing::info!(gone, "containers of ours that nobody owns were removed");
+                        tracing::info!(gone, "objects of ours that nobody owns were removed");
                     }
                 }
-                Err(error) => tracing::warn!(?error, "containers without an owner could not be looked for"),
+                Err(error) => tracing::warn!(?error, "objects without an owner could not be looked for"),
             }
         }
         tokio::select! {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::Lifecycle;
-use crate::domain::{Kind, Result};
+use crate::domain::{Error, Kind, Result, TenantSlug};
 use crate::engine::Labelled;
 use crate::policy::grant::SystemGrant;
 use crate::store::{Container, Volume};
@@ -88,19 +88,40 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Takes away containers of ours that no row owns. At start and after Podman was away: nothing makes one later, and
-    /// the list that finds them waits for every container on the host, a wedged one too.
+    /// Takes away what carries our label and nobody owns: containers, then the networks and volumes that they may have
+    /// held. At start and after Podman was away: nothing makes such things later, and the list of containers waits for
+    /// every container on the host, a wedged one too.
     pub async fn remove_orphans(&self, grant: &SystemGrant) -> Result<usize> {
         let mut gone = 0;
+        let mut note = |outcome: Result<bool>, what: &str| match outcome {
+            Ok(removed) => gone += usize::from(removed),
+            Err(error) => tracing::warn!(what, ?error, "what nobody owns could not be removed"),
+        };
         for orphan in self.engine.labelled(grant, &self.installation, self.engine.deadline()).await? {
-            match self.remove_if_orphan(grant, &orphan).await {
-                Ok(removed) => gone += usize::from(removed),
-                Err(error) => {
-                    tracing::warn!(container.id = orphan.engine_id.short(), ?error, "an orphan could not be removed");
-                }
-            }
+            note(self.remove_if_orphan(grant, &orphan).await, orphan.engine_id.short());
+        }
+        for (owner, network) in self.engine.own_networks(grant, &self.installation).await? {
+            note(self.remove_network_if_orphan(grant, &owner, &network).await, &network);
+        }
+        for volume in self.engine.own_volumes(grant, &self.installation).await? {
+            note(self.remove_volume_if_orphan(grant, &volume).await, &volume);
         }
         Ok(gone)
+    }
+
+    async fn remove_network_if_orphan(&self, grant: &SystemGrant, owner: &str, network: &str) -> Result<bool> {
+        let slug = TenantSlug::parse(owner).map_err(Error::internal)?;
+        if self.store.tenant(&slug).await?.is_some() {
+            return Ok(false);
+        }
+        self.engine.remove_own_network(grant, network).await.map(|()| true)
+    }
+
+    async fn remove_volume_if_orphan(&self, grant: &SystemGrant, id: &str) -> Result<bool> {
+        if self.store.has_volume(id).await? {
+            return Ok(false);
+        }
+        self.engine.remove_own_volume(grant, id).await.map(|()| true)
     }
 
     async fn take_back_if_unsettled(&self, grant: &SystemGrant, row: &Container) -> Result<bool> {

@@ -147,6 +147,13 @@ impl Store {
         Ok(found.is_some())
     }
 
+    /// Whether any tenant's row has this identifier of ours.
+    pub async fn has_volume(&self, id: &str) -> Result<bool> {
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM volumes WHERE id = $1").bind(id).fetch_optional(&self.pool).await?;
+        Ok(found.is_some())
+    }
+
     /// Every tenant's volumes that are there to stay.
     pub async fn settled_volumes(&self) -> Result<Vec<Volume>> {
         let rows: Vec<Row> =

@@ -22,6 +22,7 @@ mod life;
 mod limits;
 mod lists;
 mod logs;
+mod orphans;
 mod ownership;
 mod ports;
 mod profiles;

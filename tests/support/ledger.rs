@@ -20,6 +20,11 @@ impl Ledger {
         sqlx::query_scalar("SELECT id FROM installation").fetch_one(&self.0).await
     }
 
+    /// Changes it.
+    pub async fn execute(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&self.0).await.expect("a statement");
+    }
+
     /// How many rows a table has.
     pub async fn count(&self, table: &'static str) -> i64 {
         let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));

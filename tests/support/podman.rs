@@ -24,9 +24,17 @@ impl Podman {
     }
 
     pub async fn call(&self, method: &str, path: &str) -> Answer {
+        self.send(method, path, "").await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, &body.to_string()).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
         let stream = UnixStream::connect(&self.socket).await.expect("the tests' Podman answers");
         let request = Request::builder().method(method).uri(format!("/v4.0.0/libpod{path}")).header("host", "podman");
-        exchange(stream, request.body(whole("")).unwrap()).await
+        exchange(stream, request.body(whole(body.to_owned())).unwrap()).await
     }
 
     /// Full ids and names of a tenant's containers.
