@@ -68,8 +68,7 @@ async fn what_was_seen_before_the_events_were_lost_does_not_count() {
 #[tokio::test]
 async fn a_store_that_moved_takes_its_containers_along() {
     let (socket, other) = (socket(), PrivatePodman::start());
-    let alpine = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-images/busybox.tar");
-    other.import(alpine.as_ref(), "docker.io/library/alpine:latest");
+    other.import_alpine();
     let forwarder = Forwarder::start(&socket, &Podman::of_the_tests().socket);
     let story = Story::at(site_at(&socket)).await;
     let client = &story.client;

@@ -2,7 +2,21 @@
 
 use serde_json::json;
 
-use crate::support::{Ledger, Story, eventually};
+use crate::support::private::PrivatePodman;
+use crate::support::{Ledger, Site, Story, eventually};
+
+/// A tenant's network has some 250 addresses. On a Podman where these were the first containers ever, each kept its own.
+#[tokio::test]
+async fn what_is_removed_leaves_no_link() {
+    let podman = PrivatePodman::start();
+    podman.import_alpine();
+    let story = Story::at(Site::new().set("engine.url", &podman.url)).await;
+    for name in ["a", "b", "c"] {
+        story.client.create_sleeping(name).await;
+        story.client.delete(&format!("/containers/{name}?force=true")).await.ok();
+    }
+    eventually("that no link is left", || async { podman.links().is_empty().then_some(()) }).await;
+}
 
 #[tokio::test]
 async fn what_nobody_owns_goes_at_the_next_start() {

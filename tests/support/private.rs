@@ -33,10 +33,26 @@ impl PrivatePodman {
         run(self.script().args(words)).trim_end().to_owned()
     }
 
+    /// Makes `docker.io/library/alpine` of what the tests' other Podman has under that name.
+    pub fn import_alpine(&self) {
+        let tar = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-images/busybox.tar");
+        self.import(tar.as_ref(), "docker.io/library/alpine:latest");
+    }
+
     /// Makes an image of a tar.
     pub fn import(&self, tar: &Path, reference: &str) {
         let words = ["import", "--quiet", "--change", "CMD [\"/bin/sh\"]"];
         run(self.script().arg("podman").arg(&self.dir).args(words).arg(tar).arg(reference));
+    }
+
+    /// The network devices of its host, loopback aside.
+    pub fn links(&self) -> Vec<String> {
+        let enter = run(self.script().arg("network").arg(&self.dir));
+        let mut words = enter.split_whitespace();
+        let program = words.next().expect("a network of its own");
+        let listed = run(as_root(program).args(words).args(["ip", "-brief", "link"]));
+        let names = listed.lines().filter_map(|line| line.split([' ', '@']).next());
+        names.filter(|name| *name != "lo").map(str::to_owned).collect()
     }
 
     /// The socket.
