@@ -275,8 +275,9 @@ fn profile(r: &mut Reader, name: &str) -> Profile {
         "network",
         "max_ports",
         "port_address",
+        "durable",
     ];
-    let [memory_bytes, pids, cpus, open_files, log_bytes, capabilities, network, max_ports, port_address] =
+    let [memory_bytes, pids, cpus, open_files, log_bytes, capabilities, network, max_ports, port_address, durable] =
         keys.map(|name| key(r, name));
     let seconds = ["expires_seconds", "max_expires_seconds", "idle_seconds"].map(|name| key(r, name));
     let [ports, auto_ports] = ["ports", "auto_ports"].map(|name| key(r, name));
@@ -302,6 +303,7 @@ fn profile(r: &mut Reader, name: &str) -> Profile {
         port_address: port_address.unwrap_or(IpAddr::from([127, 0, 0, 1])),
         ports: r.parsed(&ports, port_range).unwrap_or(LOWEST_PORT..=u16::MAX),
         auto_ports: r.parsed(&auto_ports, port_range).unwrap_or(LOWEST_PORT..=u16::MAX),
+        durable: r.get(&durable),
         expiry: expiry(r, &seconds),
     }
 }

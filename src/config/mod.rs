@@ -211,6 +211,8 @@ pub struct Profile {
     pub ports: RangeInclusive<u16>,
     /// Host ports that are chosen from.
     pub auto_ports: RangeInclusive<u16>,
+    /// Whether what containers write outside of volumes survives a power cut.
+    pub durable: bool,
     /// When containers go by themselves.
     pub expiry: Expiry,
 }

@@ -89,6 +89,7 @@ impl Engine {
         identity: &Identity<'_>,
         deadline: Deadline,
     ) -> Result<EngineId> {
+        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
         let body = body(grant.spec(), image, identity, &self.seccomp_path, self.host.get());
         let call = self.wire.post_json("/v4.0.0/libpod/containers/create", &body);
         let answer = self.short(grant.tenant(), deadline, call).await?.checked()?;
@@ -104,6 +105,7 @@ impl Engine {
                 other => other.map_err(failure::of_client),
             }
         };
+        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
         self.change(grant, deadline, self.patiently(start)).await
     }
 
@@ -164,6 +166,7 @@ impl Engine {
             Err(error) if error.kind == Kind::NotFound => return Ok(()),
             other => other?,
         }
+        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
         self.change(grant, deadline, self.delete(grant.engine_id())).await?;
         self.index.forget(grant.engine_id());
         Ok(())

@@ -37,6 +37,7 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("no such network interface", Kind::Busy, "Podman is busy with its networks; try again"),
     ("container state improper", Kind::Conflict, "the container's state does not allow this; is it running?"),
     ("address already in use", Kind::Conflict, "a host port is taken"),
+    ("failed to find free IP", Kind::Conflict, "the tenant's network has no free address"),
     ("no matching entries in passwd", Kind::Refused, "no such user in the container"),
     ("unable to find user", Kind::Refused, "no such user in the container"),
     ("unable to find group", Kind::Refused, "no such group in the container"),

@@ -12,7 +12,8 @@
 //! | events | [`wire`] | podman-api doesn't tell when the stream stands, before which nothing that was seen counts |
 //!
 //! Short calls run on [`Workers`], of which no tenant has more than half, and one at a time for each container. Long
-//! ones (exec, stop, logs, files) have a bound of their own for each tenant. Every call ends at its [`Deadline`].
+//! ones (stop, logs, files) have a bound of their own for each tenant, and so have those that start processes (create,
+//! start, remove, exec), which would keep every core busy. Every call ends at its [`Deadline`].
 
 mod containers;
 mod deadline;
@@ -64,6 +65,13 @@ use workers::Workers;
 const BUSY_TRIES: u32 = 6;
 const BUSY_PAUSE: Duration = Duration::from_millis(30);
 
+/// How many calls that start processes one tenant may have in Podman at once: each keeps a core busy, and half of the
+/// cores are the others'. Two at least, for one that hangs must not stop the tenant's others.
+fn heavy_calls() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).max(2)
+}
+
 /// How long a container that did not answer before gets to answer now.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -79,6 +87,7 @@ pub struct Engine {
     pulls: Workers,
     pull_patience: Duration,
     long: Lanes,
+    heavy: Lanes,
     wedged: Wedged,
     index: Index,
     host: host::Known,
@@ -100,6 +109,7 @@ impl Engine {
             pulls: Workers::new(images.pulls),
             pull_patience: images.pull_patience,
             long: Lanes::new(engine.long_calls_per_tenant),
+            heavy: Lanes::new(heavy_calls()),
             wedged: Wedged::default(),
             index: Index::default(),
             host: host::Known::default(),

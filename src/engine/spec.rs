@@ -154,6 +154,7 @@ pub(super) fn body(
         // (CVE-2026-55686).
         "work_dir": spec.workdir.as_deref().unwrap_or(&image.workdir),
         "image_volume_mode": "ignore",
+        "volatile": !spec.durable,
         "base_hosts_file": "none",
         "no_new_privileges": true,
         "cap_drop": ["ALL"],

@@ -165,6 +165,7 @@ impl Admitted {
             limits: self.limits,
             capabilities: profile.capabilities.clone(),
             network: profile.network,
+            durable: profile.durable,
             first_user_id,
             expires_in: self.expires_in,
             idle: profile.expiry.idle,

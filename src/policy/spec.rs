@@ -47,6 +47,8 @@ pub struct ContainerSpec {
     pub capabilities: Vec<String>,
     /// Where it can reach.
     pub network: NetworkMode,
+    /// Whether what it writes outside of volumes survives a power cut.
+    pub durable: bool,
     /// First host id of its tenant's 65,536; none without user namespaces.
     pub first_user_id: Option<u32>,
     /// When it goes by itself.

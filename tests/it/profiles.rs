@@ -64,6 +64,23 @@ async fn root_inside_can_do_little() {
     assert_eq!(client.exec("plain", json!("ls /tmp; touch /tmp/x; chown 5:5 /tmp/x; stat -c %u /tmp/x")).await, "5\n");
 }
 
+/// Otherwise a neighbour that fills the disk makes each stop and removal wait for it.
+#[tokio::test]
+async fn only_a_durable_profile_waits_for_the_disk() {
+    let story = story_with("[profiles.lasting]\ndurable = true", &["lasting"]).await;
+    let client = &story.client;
+    for (profile, lazy) in [("default", true), ("lasting", false)] {
+        client.create_with(profile, json!({"profile": profile})).await;
+        for _ in 0..2 {
+            let mounts = client.exec(profile, json!("touch /kept; cat /proc/mounts")).await;
+            let root = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/")).expect("a root").to_owned();
+            assert_eq!(root.contains("volatile"), lazy, "{root}");
+            client.post(&format!("/containers/{profile}/restart?timeout=0"), json!(null)).await.ok();
+        }
+        assert_eq!(client.exec(profile, json!("ls /kept")).await, "/kept\n");
+    }
+}
+
 #[tokio::test]
 async fn user_ids_are_a_tenants_own() {
     let story = story_with("[profiles.other]\npids = 100", &["other"]).await;

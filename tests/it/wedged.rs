@@ -182,14 +182,17 @@ async fn a_wedged_container_holds_up_nobodys_end() {
     // Five: a tenant has half the workers.
     let names = [0, 1, 2, 3, 4].map(|number| format!("stuck{number}"));
     for name in &names {
-        client.create(json!({"image": WEDGED, "name": name, "start": false, "expires_in": 8})).await;
+        client.create(json!({"image": WEDGED, "name": name, "start": false, "expires_in": 12})).await;
     }
-    let starts = names.map(|name| {
-        let client = client.clone();
-        tokio::spawn(async move { hangs(client.post(&format!("/containers/{name}/start"), json!(null))).await })
-    });
-    for start in starts {
-        start.await.unwrap();
+    // A tenant starts two at once.
+    for pair in names.chunks(2) {
+        let starts = pair.iter().map(|name| {
+            let (client, path) = (client.clone(), format!("/containers/{name}/start"));
+            tokio::spawn(async move { hangs(client.post(&path, json!(null))).await })
+        });
+        for start in starts.collect::<Vec<_>>() {
+            start.await.unwrap();
+        }
     }
     last.create(json!({"image": TRAP, "name": "c", "command": "sleep 300"})).await;
     // By then the time of the stuck ones has come, too.
