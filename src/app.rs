@@ -42,17 +42,39 @@ pub struct Opened {
     pub auth: Authenticator,
 }
 
-/// Opens the store, and makes the data directory and the signing key if they are missing.
+/// Opens the store, and makes the data directory if it is missing.
 pub async fn open(config: &Config, world: World) -> Result<Opened> {
     make_private_dir(&config.data_dir)?;
-    let store = Store::open(&config.store.path, config.quotas.defaults.clone(), world).await?;
-    let auth = Authenticator::new(&config.auth, store.clone(), world)?;
+    let gateway = gateway_id(&config.data_dir, world)?;
+    let store = Store::open(&config.store, gateway, config.quotas.defaults.clone(), world).await?;
+    let auth = Authenticator::new(&config.auth, store.clone(), world).await?;
     Ok(Opened { store, auth })
 }
 
 fn make_private_dir(dir: &Path) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|error| Error::internal(format!("data_dir {}: {error}", dir.display())))
+}
+
+/// Who this gateway is among those over one store: made once, and the same after a crash, so that it takes up its own
+/// half-made containers at once.
+fn gateway_id(data_dir: &Path, world: World) -> Result<String> {
+    use std::io::Write;
+    let path = data_dir.join("gateway-id");
+    let failed = |error: std::io::Error| Error::internal(format!("{}: {error}", path.display()));
+    match std::fs::read_to_string(&path) {
+        Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let temporary = data_dir.join(format!("gateway-id.{}", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+    file.and_then(|mut file| file.write_all((world.new_id)().as_bytes())).map_err(failed)?;
+    // Whoever is first has it made.
+    let _ = std::fs::hard_link(&temporary, &path);
+    std::fs::remove_file(&temporary).map_err(failed)?;
+    std::fs::read_to_string(&path).map_err(failed)
 }
 
 /// One gateway at a time works on a data directory: two would take each other's half-made containers for what a crash
@@ -95,6 +117,8 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     let _lock = lock(&config.data_dir)?;
     if config.engine.seccomp_is_ours {
         write_seccomp(&config.engine.seccomp_path)?;
+    } else if !config.engine.seccomp_path.exists() {
+        tracing::warn!(path = ?config.engine.seccomp_path, "no seccomp profile here; if Podman sees none, creates get 503");
     }
     let bound = serve::bind(&config.listen).await.map_err(|error| Error::invalid(error.to_string()))?;
     let engine = Engine::new(&config.engine, &config.images, &config.output, world);
@@ -105,7 +129,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     let addresses = Arc::new(Limiter::new("address", config.limits.address));
     let context = Context {
         auth: auth.clone(),
-        policy: Policy::new(&config, store),
+        policy: Policy::new(&config, store.clone()),
         lifecycle: lifecycle.clone(),
         engine: engine.clone(),
         world,
@@ -113,7 +137,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     };
     let parts = Parts {
         contract: Arc::new(Contract::new(&document()?)?),
-        auth,
+        auth: auth.clone(),
         tenants: Arc::clone(&tenants),
         addresses: Arc::clone(&addresses),
         trusted_proxies: config.limits.trusted_proxies.clone(),
@@ -127,6 +151,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         world,
     };
     let endpoint = middleware::wrap(routes(context)?, parts);
+    store.beat().await?;
     let upkeep = SystemGrant::for_upkeep();
     if let Err(error) = lifecycle.learn_host(&upkeep).await {
         tracing::warn!(?error, "what Podman's host can enforce is not known yet");
@@ -147,6 +172,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     jobs.spawn(jobs::measure(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::sweep(lifecycle.clone(), upkeep));
+    jobs.spawn(jobs::beat(store, auth));
     jobs.spawn(jobs::forget_idle_budgets(tenants, addresses));
     for listener in &bound {
         let scheme = if listener.is_tls() { "https" } else { "http" };
@@ -165,7 +191,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
 /// Every path the gateway knows.
 fn routes(context: Context) -> Result<impl Endpoint> {
     let spec: Arc<str> = serde_json::to_string_pretty(&document()?).map_err(Error::internal)?.into();
-    let engine = context.engine.clone();
+    let (engine, auth) = (context.engine.clone(), context.auth.clone());
     let ready = poem::endpoint::make(move |_| {
         let engine = engine.clone();
         async move { engine.ping().await.map(|()| probe("ready")).map_err(poem::Error::from) }
@@ -175,6 +201,7 @@ fn routes(context: Context) -> Result<impl Endpoint> {
         .at("/docs/*file", docs::endpoint())
         .at("/livez", get(make_sync(|_| probe("alive"))))
         .at("/readyz", get(ready))
+        .at("/.well-known/jwks.json", get(make_sync(move |_| json(auth.public_keys().to_string()))))
         .at(format!("{}{SPECIFICATION}", api::PREFIX), make_sync(move |_| json(spec.to_string())))
         .nest(api::PREFIX, api::service(context))
         .map_to_response())

@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | `domain` | parsed types, the one error | |
 //! | `config` | defaults, file, environment; checked whole | `domain` |
-//! | `store` | tenants, accounts, the ledger of containers | `domain` |
+//! | `store` | tenants, accounts, keys, the ledger of containers | `domain`, `config` |
 //! | `auth` | from a password or a token to a principal | `domain`, `config`, `store` |
 //! | `limit` | how fast | `domain`, `config` |
 //! | `policy` | who may do what: grants and admission | `domain`, `config`, `store` |
@@ -20,7 +20,7 @@
 //! | `docs` | the documentation page | `domain` |
 //! | `middleware` | the layers around every request | `domain`, `config`, `auth`, `limit`, `api` |
 //! | `serve` | accept loop, TLS, drain | `config` |
-//! | `jobs` | what runs by itself | `domain`, `limit`, `lifecycle`, `policy::grant` |
+//! | `jobs` | what runs by itself | `domain`, `auth`, `limit`, `lifecycle`, `policy::grant`, `store` |
 //! | `app` | wiring | everything |
 //! | `cli` | the command line | everything |
 

@@ -19,20 +19,64 @@ pub const BEARER: &str = "bearerAuth";
 
 /// A scope as a type.
 pub trait Needs: Send {
+    /// The scope; none where a valid token is enough.
+    const SCOPE: Option<Scope>;
+    /// The security scheme's name and the scope's, for `document` to take apart.
+    const SECURITY: &'static str;
+}
+
+/// Needs a scope, not only a valid token.
+pub trait Scoped: Needs {
     /// The scope.
-    const SCOPE: Scope;
+    const HELD: Scope;
 }
 
 macro_rules! scopes {
-    ($($name:ident),*) => {$(
+    ($($name:ident $text:literal),*) => {$(
         #[doc = concat!("Needs [`Scope::", stringify!($name), "`].")]
         pub struct $name;
         impl Needs for $name {
-            const SCOPE: Scope = Scope::$name;
+            const SCOPE: Option<Scope> = Some(Scope::$name);
+            const SECURITY: &'static str = concat!("bearerAuth ", $text);
         }
-    )*};
+        impl Scoped for $name {
+            const HELD: Scope = Scope::$name;
+        }
+
+        #[cfg(test)]
+        impl $name {
+            fn is_named_well() -> bool {
+                $text == Scope::$name.as_str()
+            }
+        }
+    )*
+
+        #[cfg(test)]
+        #[test]
+        fn scopes_have_their_names() {
+            $(assert!($name::is_named_well(), $text);)*
+        }
+    };
 }
-scopes!(ContainersRead, ContainersWrite, Exec, Files, Images, Volumes, Status);
+scopes!(
+    ContainersRead "containers:read",
+    ContainersWrite "containers:write",
+    Exec "exec",
+    Files "files",
+    Images "images",
+    Volumes "volumes",
+    Accounts "accounts",
+    Audit "audit",
+    Tenants "tenants",
+    Status "status"
+);
+
+/// Needs nothing but a valid token.
+pub struct Anyone;
+impl Needs for Anyone {
+    const SCOPE: Option<Scope> = None;
+    const SECURITY: &'static str = BEARER;
+}
 
 /// An authenticated principal that holds a scope.
 pub struct Caller<N: Needs> {
@@ -45,10 +89,12 @@ impl<N: Needs> Caller<N> {
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
+}
 
+impl<N: Scoped> Caller<N> {
     /// What it holds.
     pub fn scope(&self) -> Scope {
-        N::SCOPE
+        N::HELD
     }
 }
 
@@ -75,7 +121,7 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec![BEARER]
+        vec![N::SECURITY]
     }
 
     async fn from_request(
@@ -86,7 +132,9 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         let recognised = request.extensions().get::<Recognised>();
         let recognised = recognised.ok_or_else(|| Error::internal("an operation without the identify layer"))?;
         let principal = recognised.0.as_ref().as_ref().map_err(Error::again)?;
-        Policy::check_scope(principal, N::SCOPE)?;
+        if let Some(scope) = N::SCOPE {
+            Policy::check_scope(principal, scope)?;
+        }
         Ok(Self { principal: principal.clone(), scope: PhantomData })
     }
 }

@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 use super::PREFIX;
 use super::caller::BEARER;
 use super::contract::is_request;
-use crate::domain::{Error, Result};
+use crate::domain::{Error, Result, Scope};
 
 /// A second way to name the same token: what Swagger UI's authorize box and generated clients sign in with.
-const PASSWORD_FLOW: &str = "passwordFlow";
+const OAUTH2: &str = "oauth2";
 
 /// Failures that operations share: status, name, when.
 const FAILURES: &[(&str, &str, &str, When)] = &[
@@ -67,10 +67,17 @@ pub fn mended(generated: &str) -> Result<Value> {
     }
     schemas["ErrorResponse"] = error_schema();
     document["components"]["responses"] = shared_responses();
-    document["components"]["securitySchemes"][PASSWORD_FLOW] = json!({
+    let token_url = format!("{PREFIX}/auth/token");
+    let scopes: Map<String, Value> =
+        Scope::ALL.iter().map(|scope| (scope.as_str().to_owned(), json!(scope.meaning()))).collect();
+    document["components"]["securitySchemes"][OAUTH2] = json!({
         "type": "oauth2",
-        "description": "Name and password, as `tenant/name`.",
-        "flows": {"password": {"tokenUrl": format!("{PREFIX}/auth/token"), "scopes": {}}},
+        "description": "A person signs in with name (`tenant/name`) and password, a program with the id and secret of \
+                        an API key.",
+        "flows": {
+            "password": {"tokenUrl": token_url, "refreshUrl": token_url, "scopes": scopes},
+            "clientCredentials": {"tokenUrl": token_url, "scopes": scopes},
+        },
     });
     Ok(document)
 }
@@ -79,7 +86,7 @@ fn members(value: &mut Value) -> impl Iterator<Item = &mut Value> {
     value.as_object_mut().into_iter().flat_map(Map::values_mut)
 }
 
-/// Adds the shared failures and the second security scheme to one operation.
+/// Adds the shared failures to one operation, and the scope it needs.
 fn mend(operation: &mut Value) {
     let secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
     let with_body = operation.get("requestBody").is_some();
@@ -102,7 +109,14 @@ fn mend(operation: &mut Value) {
         }
     }
     if secured {
-        operation["security"] = json!([{BEARER: []}, {PASSWORD_FLOW: []}]);
+        let scheme = operation["security"][0].as_object().and_then(|scheme| scheme.keys().next()).cloned();
+        let scope = scheme.as_deref().and_then(|scheme| scheme.split_once(' ')).map(|(_, scope)| scope);
+        if let Some(scope) = scope {
+            let description = operation["description"].as_str().unwrap_or_default();
+            operation["description"] = json!(format!("{description}\n\nNeeds the scope `{scope}`.").trim_start());
+        }
+        // Only OAuth2 has scopes in OpenAPI 3.0.
+        operation["security"] = json!([{BEARER: []}, {OAUTH2: Vec::from_iter(scope)}]);
     }
 }
 

@@ -1,16 +1,20 @@
-//! Signing in: JSON for people, the OAuth2 password form for tools (RFC 6749, 4.3).
+//! Signing in and out: JSON for people, OAuth2 forms for tools (RFC 6749, 4.3 and 6).
 
 use std::collections::HashMap;
 
 use poem::{Request, RequestBody};
+use poem_openapi::param::Query;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiRequest, ApiResponse, Object, OpenApi};
 
+use super::caller::{Anyone, Caller};
 use super::json::{self, Strict};
+use super::parameter::Flag;
 use super::{Context, Tag};
-use crate::domain::{Error, Kind};
+use crate::auth::Session;
+use crate::domain::Kind;
 
 pub struct TokenOperations(pub Context);
 
@@ -31,17 +35,20 @@ impl Example for TokenRequest {
     }
 }
 
-/// The OAuth2 password form.
+/// The OAuth2 forms.
 #[derive(Object)]
 #[allow(dead_code)]
 struct TokenForm {
-    /// `password`.
+    /// `password` or `refresh_token`.
     grant_type: String,
-    /// `tenant/name`, or the name alone for a platform administrator.
-    username: String,
-    /// The password.
+    /// With `password`: `tenant/name`, or the name alone for a platform administrator.
+    username: Option<String>,
+    /// With `password`.
     #[oai(write_only)]
-    password: String,
+    password: Option<String>,
+    /// With `refresh_token`. Good once.
+    #[oai(write_only)]
+    refresh_token: Option<String>,
 }
 
 /// The form's fields as they came: RFC 6749 has its own errors, and unknown fields are ignored.
@@ -95,6 +102,8 @@ struct TokenResponse {
     token_type: String,
     /// Seconds it is good for.
     expires_in: u64,
+    /// For the next token, by the form's `refresh_token` grant. Good once; used twice, it ends the session.
+    refresh_token: String,
 }
 
 impl Example for TokenResponse {
@@ -104,6 +113,7 @@ impl Example for TokenResponse {
             access_token: "eyJ0eXAiOiJKV1QiLCJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".into(),
             token_type: "Bearer".into(),
             expires_in: 900,
+            refresh_token: "pgr_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I".into(),
         }
     }
 }
@@ -124,6 +134,58 @@ impl Example for OAuthError {
     }
 }
 
+/// The session is over.
+#[derive(Object)]
+#[oai(example)]
+struct LogoutResponse {
+    /// Always true.
+    success: bool,
+}
+
+impl Example for LogoutResponse {
+    fn example() -> Self {
+        Self { success: true }
+    }
+}
+
+/// An account, as it sees itself.
+#[derive(Object)]
+struct Me {
+    /// Its identifier.
+    id: String,
+    /// What it signs in with.
+    username: String,
+    /// Its tenant; none for a platform administrator.
+    tenant: Option<String>,
+    /// viewer, operator, admin or platform.
+    role: String,
+    /// What this token may do: its role's scopes, or fewer.
+    scopes: Vec<String>,
+}
+
+/// Who the token belongs to.
+#[derive(Object)]
+#[oai(example)]
+struct MeResponse {
+    /// Always true.
+    success: bool,
+    /// The account.
+    account: Me,
+}
+
+impl Example for MeResponse {
+    fn example() -> Self {
+        let account = Me {
+            id: "0b3f6a4d9c5e4c0d8f0a6b1c2d3e4f50".into(),
+            username: "acme/alice".into(),
+            tenant: Some("acme".into()),
+            role: "viewer".into(),
+            scopes: vec!["containers:read".into(), "status".into()],
+        };
+        Self { success: true, account }
+    }
+}
+
 #[derive(ApiResponse)]
 enum TokenAnswer {
     /// Signed in.
@@ -138,29 +200,61 @@ enum TokenAnswer {
 impl TokenOperations {
     /// Get a token
     ///
-    /// Takes name and password as JSON, or as the OAuth2 password form, whose errors are then OAuth2's own.
+    /// Takes name and password as JSON, or as the OAuth2 password form; the form also takes a refresh token. The form's
+    /// errors are OAuth2's own.
     #[oai(path = "/auth/token", method = "post", operation_id = "createToken")]
     async fn create(&self, body: TokenBody) -> poem::Result<TokenAnswer> {
         match body {
             TokenBody::Json(Strict(TokenRequest { username, password }, _)) => {
-                Ok(TokenAnswer::Token(self.sign_in(&username, &password).await?))
+                Ok(TokenAnswer::Token(answer(self.0.auth.sign_in(&username, &password).await?)))
             }
             TokenBody::Form(form) => self.form(form).await,
         }
     }
+
+    /// Sign out
+    ///
+    /// Ends the session of this token: neither it nor the session's refresh token is good any more, on any gateway.
+    #[oai(path = "/auth/logout", method = "post", operation_id = "logout")]
+    async fn logout(
+        &self,
+        who: Caller<Anyone>,
+        /// Ends every session of the account and whatever else was issued to it.
+        #[oai(default)]
+        everywhere: Query<Flag>,
+    ) -> poem::Result<Json<LogoutResponse>> {
+        self.0.auth.sign_out(who.principal(), everywhere.0.0).await?;
+        Ok(Json(LogoutResponse { success: true }))
+    }
+
+    /// Read who I am
+    ///
+    /// The account that the token belongs to, and what it may do at this moment.
+    #[oai(path = "/auth/me", method = "get", operation_id = "getMe")]
+    async fn me(&self, who: Caller<Anyone>) -> poem::Result<Json<MeResponse>> {
+        let principal = who.principal();
+        let account = Me {
+            id: principal.account_id.clone(),
+            username: principal.login.to_string(),
+            tenant: principal.tenant.as_ref().map(|tenant| tenant.slug.to_string()),
+            role: principal.role.as_str().into(),
+            scopes: principal.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+        };
+        Ok(Json(MeResponse { success: true, account }))
+    }
+}
+
+fn answer(session: Session) -> Json<TokenResponse> {
+    Json(TokenResponse {
+        success: true,
+        access_token: session.access.token,
+        token_type: "Bearer".into(),
+        expires_in: session.access.expires_in,
+        refresh_token: session.refresh_token,
+    })
 }
 
 impl TokenOperations {
-    async fn sign_in(&self, username: &str, password: &str) -> Result<Json<TokenResponse>, Error> {
-        let signed = self.0.auth.sign_in(username, password).await?;
-        Ok(Json(TokenResponse {
-            success: true,
-            access_token: signed.token,
-            token_type: "Bearer".into(),
-            expires_in: signed.expires_in,
-        }))
-    }
-
     async fn form(&self, form: Form) -> poem::Result<TokenAnswer> {
         let refuse = |error: &str, description: &str| {
             let body = OAuthError { error: error.into(), error_description: description.into() };
@@ -170,16 +264,21 @@ impl TokenOperations {
             Ok(fields) => fields,
             Err(description) => return refuse("invalid_request", description),
         };
-        match fields.get("grant_type").map(String::as_str) {
-            Some("password") => {}
-            Some(_) => return refuse("unsupported_grant_type", "only the password grant is supported"),
+        let field = |name: &str| fields.get(name).map(String::as_str);
+        let session = match field("grant_type") {
+            Some("password") => match (field("username"), field("password")) {
+                (Some(username), Some(password)) => self.0.auth.sign_in(username, password).await,
+                _ => return refuse("invalid_request", "username and password are needed"),
+            },
+            Some("refresh_token") => match field("refresh_token") {
+                Some(token) => self.0.auth.refresh(token).await,
+                None => return refuse("invalid_request", "refresh_token is needed"),
+            },
+            Some(_) => return refuse("unsupported_grant_type", "the grants are password and refresh_token"),
             None => return refuse("invalid_request", "grant_type is missing"),
-        }
-        let (Some(username), Some(password)) = (fields.get("username"), fields.get("password")) else {
-            return refuse("invalid_request", "username and password are needed");
         };
-        match self.sign_in(username, password).await {
-            Ok(token) => Ok(TokenAnswer::Token(token)),
+        match session {
+            Ok(session) => Ok(TokenAnswer::Token(answer(session))),
             Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => refuse("invalid_grant", &error.message),
             Err(error) => Err(error.into()),
         }

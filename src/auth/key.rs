@@ -1,8 +1,8 @@
-//! Private keys on disk: the token signing key, and the development certificate.
+//! Private keys: the one that signs tokens, and the development certificate's.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519};
@@ -10,28 +10,9 @@ use time::{Duration, OffsetDateTime};
 
 use crate::domain::{Error, Result};
 
-/// Reads an Ed25519 key (PKCS#8 PEM), or makes it if there is none. Refuses a file that others can read.
-pub(super) fn load_or_create(path: &Path) -> Result<KeyPair> {
-    let failed = |error: io::Error| Error::internal(format!("signing key {}: {error}", path.display()));
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.mode() & 0o077 != 0 => {
-            Err(failed(io::Error::other("others can read it; chmod 600 it, or remove it to have a new one made")))
-        }
-        Ok(_) => {
-            let pem = std::fs::read_to_string(path).map_err(failed)?;
-            KeyPair::from_pem_and_sign_algo(&pem, &PKCS_ED25519).map_err(|error| failed(io::Error::other(error)))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = KeyPair::generate_for(&PKCS_ED25519).map_err(Error::internal)?;
-            match write_private(path, &key.serialize_pem()) {
-                Ok(()) => Ok(key),
-                // Another process made it between the look and the write.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => load_or_create(path),
-                Err(error) => Err(failed(error)),
-            }
-        }
-        Err(error) => Err(failed(error)),
-    }
+/// A new Ed25519 key, PKCS#8 PEM.
+pub(super) fn new_signing_key() -> Result<String> {
+    Ok(KeyPair::generate_for(&PKCS_ED25519).map_err(Error::internal)?.serialize_pem())
 }
 
 /// Writes `cert.pem` and `key.pem` (mode 0600) for localhost, 127.0.0.1 and ::1 into `dir`, good for a year.

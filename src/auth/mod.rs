@@ -2,18 +2,33 @@
 
 mod key;
 mod password;
+mod secret;
 mod token;
 
 use crate::config;
 use crate::domain::{Error, Kind, Login, Principal, Result, World};
-use crate::store::Store;
+use crate::store::{Account, Refreshed, Store};
 
 pub use key::development_certificate;
 pub use password::Passwords;
+use token::Subject;
 pub use token::{SignedToken, Tokens};
 
 /// Longest password that is looked at, in bytes (SECURITY rule 19).
 pub const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// Shortest password taken (NIST SP 800-63B).
+const MIN_PASSWORD_CHARACTERS: usize = 8;
+
+/// Whether a password may be an account's. `Invalid` if it is too short or too long.
+pub fn check_new_password(password: &str) -> Result<()> {
+    if password.chars().count() >= MIN_PASSWORD_CHARACTERS && password.len() <= MAX_PASSWORD_BYTES {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "a password is {MIN_PASSWORD_CHARACTERS} characters at least and {MAX_PASSWORD_BYTES} bytes at most"
+    )))
+}
 
 /// Signs in and recognises.
 #[derive(Clone)]
@@ -21,16 +36,30 @@ pub struct Authenticator {
     store: Store,
     passwords: Passwords,
     tokens: Tokens,
+    session_ms: i64,
+}
+
+/// What a sign-in gives.
+pub struct Session {
+    /// For every request.
+    pub access: SignedToken,
+    /// For the next access token; good once.
+    pub refresh_token: String,
 }
 
 impl Authenticator {
-    /// Loads the signing key, or makes it at the first start.
-    pub fn new(config: &config::Auth, store: Store, world: World) -> Result<Self> {
-        Ok(Self { store, passwords: Passwords::new(config)?, tokens: Tokens::new(config, world)? })
+    /// Over the store, whose first signing key is made here if it has none.
+    pub async fn new(config: &config::Auth, store: Store, world: World) -> Result<Self> {
+        if config.hs256_secret.is_none() && store.signing_keys().await?.is_empty() {
+            store.found_signing_key(&key::new_signing_key()?).await?;
+        }
+        let tokens = Tokens::new(config, &store.signing_keys().await?, world)?;
+        let session_ms = i64::try_from(config.session_seconds.saturating_mul(1000)).map_err(Error::internal)?;
+        Ok(Self { passwords: Passwords::new(config)?, tokens, session_ms, store })
     }
 
-    /// A token for whoever knows the password. One answer for every way to be wrong, after the same work.
-    pub async fn sign_in(&self, username: &str, password: &str) -> Result<SignedToken> {
+    /// A session for whoever knows the password. One answer for every way to be wrong, after the same work.
+    pub async fn sign_in(&self, username: &str, password: &str) -> Result<Session> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(wrong_credentials());
         }
@@ -41,29 +70,91 @@ impl Authenticator {
         let hash = account.as_ref().map(|account| account.password_hash.clone());
         let matches = self.passwords.verify(password.to_owned(), hash).await?;
         match account {
-            Some(account) if matches => self.tokens.sign(&account.principal),
+            Some(account) if matches => {
+                let refresh = secret::refresh_token();
+                let session_id =
+                    self.store.begin_session(&account, self.session_ms, Some(&secret::digest(&refresh))).await?;
+                self.session(&account, session_id, refresh)
+            }
             _ => Err(wrong_credentials()),
         }
     }
 
-    /// A token for an account without its password: for the command line, which owns the key anyway.
+    /// The session goes on, with a new refresh token. A token that was used before ends it.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Session> {
+        let new = secret::refresh_token();
+        match self.store.refresh_session(&secret::digest(refresh_token), &secret::digest(&new)).await? {
+            Refreshed::Continued(account) => {
+                let session_id = account.principal.session_id.clone().unwrap_or_default();
+                self.session(&account, session_id, new)
+            }
+            Refreshed::Replayed(account) => {
+                tracing::warn!(account, "a refresh token was used twice; its session is over");
+                Err(stale())
+            }
+            Refreshed::Invalid => Err(stale()),
+        }
+    }
+
+    fn session(&self, account: &Account, session_id: String, refresh_token: String) -> Result<Session> {
+        let access = self.tokens.sign(subject(account, session_id))?;
+        Ok(Session { access, refresh_token })
+    }
+
+    /// A token for an account without its password: for the command line, which owns the store anyway.
     pub async fn sign_for(&self, login: &Login) -> Result<SignedToken> {
         let missing = || Error::new(Kind::NotFound, format!("there is no enabled account {login}"));
         let account = self.store.account_by_login(login).await?.ok_or_else(missing)?;
-        self.tokens.sign(&account.principal)
+        let session_id = self.store.begin_session(&account, self.session_ms, None).await?;
+        self.tokens.sign(subject(&account, session_id))
     }
 
-    /// Who bears this token. The token names an account; everything else comes from its record.
+    /// Who bears this token. The token names an account and a session; everything else comes from their records.
     pub async fn recognise(&self, token: &str) -> Result<Principal> {
-        let account_id = self.tokens.verify(token)?;
-        let account = self.store.account_by_id(&account_id).await?;
-        account.map(|account| account.principal).ok_or_else(|| unauthenticated("the account is gone or disabled"))
+        if self.tokens.is_of_unknown_key(token) {
+            self.renew_keys().await?;
+        }
+        let named = self.tokens.verify(token)?;
+        let account = self.store.bearer(&named.account_id, &named.session_id, named.epoch).await?;
+        account.map(|account| account.principal).ok_or_else(|| unauthenticated("the account or the session is over"))
+    }
+
+    /// Ends the principal's session, or everything that was ever issued to it.
+    pub async fn sign_out(&self, principal: &Principal, everywhere: bool) -> Result<()> {
+        if everywhere {
+            self.store.raise_epoch(&principal.account_id).await
+        } else {
+            self.store.end_session(principal).await
+        }
+    }
+
+    /// A new key signs from now on; what others signed stays good for as long as a token lives.
+    pub async fn rotate_key(&self) -> Result<String> {
+        self.store.rotate_signing_key(&key::new_signing_key()?, self.tokens.good_for_ms()).await
+    }
+
+    /// Takes over the store's signing keys as they are now.
+    pub async fn renew_keys(&self) -> Result<()> {
+        self.tokens.renew(&self.store.signing_keys().await?)
+    }
+
+    /// The public keys as a JWK set.
+    pub fn public_keys(&self) -> serde_json::Value {
+        self.tokens.public_keys()
     }
 
     /// The argon2id hash of a new password.
     pub async fn hash_password(&self, password: String) -> Result<String> {
         self.passwords.hash(password).await
     }
+}
+
+fn subject(account: &Account, session_id: String) -> Subject {
+    Subject { account_id: account.principal.account_id.clone(), session_id, epoch: account.epoch }
+}
+
+fn stale() -> Error {
+    Error::new(Kind::Unauthenticated("invalid_grant"), "the refresh token is not valid")
 }
 
 fn wrong_credentials() -> Error {

@@ -4,47 +4,95 @@ use clap::Subcommand;
 
 use super::{ConfigFile, Failure, line_of_stdin, load, print};
 use crate::app::{self, Opened};
-use crate::auth::MAX_PASSWORD_BYTES;
+use crate::auth::check_new_password;
 use crate::domain::{Error, Login, Role};
+use crate::store::{AccountChange, PLATFORM_IS_APART};
 
-/// Shortest password taken (NIST SP 800-63B).
-const MIN_PASSWORD_CHARACTERS: usize = 8;
+#[derive(clap::Args)]
+pub(super) struct Which {
+    /// TENANT/NAME, or NAME for a platform administrator.
+    #[arg(value_parser = Login::parse)]
+    login: Login,
+    #[command(flatten)]
+    file: ConfigFile,
+}
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Make an account. Its password is one line of standard input.
     Create {
-        /// TENANT/NAME, or NAME with the role platform.
-        #[arg(value_parser = Login::parse)]
-        login: Login,
+        #[command(flatten)]
+        which: Which,
         /// viewer, operator, admin, or platform for a platform administrator.
         #[arg(long)]
         role: Role,
         /// Read the password from standard input; there is no other way, so that it is in no process list.
         #[arg(long, required = true)]
         password_stdin: bool,
-        #[command(flatten)]
-        file: ConfigFile,
     },
+    /// Change an account's role. What was issued to it before is not good any more; so it is with all changes.
+    Role {
+        #[command(flatten)]
+        which: Which,
+        /// viewer, operator or admin.
+        #[arg(long)]
+        role: Role,
+    },
+    /// Change an account's password, one line of standard input.
+    Password {
+        #[command(flatten)]
+        which: Which,
+        /// Read the password from standard input.
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// Let an account in no more.
+    Disable(Which),
+    /// Let a disabled account in again.
+    Enable(Which),
+    /// Take an account away.
+    Delete(Which),
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
-    let Command::Create { login, role, password_stdin: _, file } = command;
-    if (role == Role::Platform) != login.tenant.is_none() {
-        let message = "the role platform goes with a name without a tenant, every other role with TENANT/NAME";
-        return Err(Error::invalid(message).into());
+    let disabled = |disabled| AccountChange { disabled: Some(disabled), ..AccountChange::default() };
+    match command {
+        Command::Create { which: Which { login, file }, role, password_stdin: _ } => {
+            if (role == Role::Platform) != login.tenant.is_none() {
+                return Err(Error::invalid(PLATFORM_IS_APART).into());
+            }
+            let config = load(&file)?;
+            let password = line_of_stdin()?;
+            check_new_password(&password)?;
+            let Opened { store, auth } = app::open(&config, app::world()).await?;
+            store.create_account(&login, role, &auth.hash_password(password).await?).await?;
+            print(&format!("account {login} created\n"));
+            Ok(())
+        }
+        Command::Role { which, role } => {
+            change(which, AccountChange { role: Some(role), ..AccountChange::default() }).await
+        }
+        Command::Password { which, password_stdin: _ } => {
+            let password = line_of_stdin()?;
+            check_new_password(&password)?;
+            let Opened { auth, .. } = app::open(&load(&which.file)?, app::world()).await?;
+            let password_hash = Some(auth.hash_password(password).await?);
+            change(which, AccountChange { password_hash, ..AccountChange::default() }).await
+        }
+        Command::Disable(which) => change(which, disabled(true)).await,
+        Command::Enable(which) => change(which, disabled(false)).await,
+        Command::Delete(Which { login, file }) => {
+            let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
+            store.delete_account(&login).await?;
+            print(&format!("account {login} deleted\n"));
+            Ok(())
+        }
     }
-    let config = load(&file)?;
-    let password = line_of_stdin()?;
-    if password.chars().count() < MIN_PASSWORD_CHARACTERS || password.len() > MAX_PASSWORD_BYTES {
-        let message = format!(
-            "a password is {MIN_PASSWORD_CHARACTERS} characters at least and {MAX_PASSWORD_BYTES} bytes at most"
-        );
-        return Err(Error::invalid(message).into());
-    }
-    let Opened { store, auth } = app::open(&config, app::world()).await?;
-    let hash = auth.hash_password(password).await?;
-    store.create_account(&login, role, &hash).await?;
-    print(&format!("account {login} created\n"));
+}
+
+async fn change(Which { login, file }: Which, change: AccountChange) -> Result<(), Failure> {
+    let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
+    store.change_account(&login, &change).await?;
+    print(&format!("account {login} changed\n"));
     Ok(())
 }

@@ -57,6 +57,9 @@ enum Command {
     /// Manage accounts.
     #[command(subcommand)]
     Account(accounts::Command),
+    /// Manage the keys that sign tokens.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Print a token for an account, and nothing else.
     Token {
         /// TENANT/NAME, or NAME for a platform administrator.
@@ -70,6 +73,13 @@ enum Command {
         /// Directory for cert.pem and key.pem.
         dir: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Sign with a new key from now on. Running gateways take it within a second; what other keys signed stays good until
+    /// it expires.
+    Rotate(ConfigFile),
 }
 
 /// Why a command failed.
@@ -131,6 +141,13 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         }
         Command::Tenant(command) => tenants::run(command).await,
         Command::Account(command) => accounts::run(command).await,
+        Command::Key(KeyCommand::Rotate(file)) => {
+            let config = load(&file)?;
+            let opened = app::open(&config, app::world()).await?;
+            let id = opened.auth.rotate_key().await?;
+            print(&format!("tokens are signed with the key {id} from now on\n"));
+            Ok(())
+        }
         Command::Token { login, file } => {
             let opened = app::open(&load(&file)?, app::world()).await?;
             print(&format!("{}\n", opened.auth.sign_for(&login).await?.token));

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::reader::Reader;
 use super::{
     Auth, Config, DEFAULTS, Engine, Expiry, Http, Images, Limits, Listen, Log, Mistake, Mistakes, Network, Output,
-    Profile, Quotas, Rate, Share, Store, Tls,
+    Profile, Quotas, Rate, Secret, Share, Store, Tls,
 };
 use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource};
 
@@ -90,8 +90,8 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         listen: listen(&mut r),
         fail_point: Some(r.get::<String>("fail_point")).filter(|point| !point.is_empty()),
         engine: engine(&mut r, &data_dir),
-        store: Store { path: store_path(&mut r, &data_dir) },
-        auth: auth(&mut r, &data_dir),
+        store: store(&mut r, &data_dir),
+        auth: auth(&mut r),
         limits: limits(&mut r),
         http: http(&mut r),
         log: log(&mut r),
@@ -159,24 +159,77 @@ fn engine(r: &mut Reader, data_dir: &Path) -> Engine {
     }
 }
 
-fn store_path(r: &mut Reader, data_dir: &Path) -> PathBuf {
-    let path = r.parsed("store.url", |url| match url.strip_prefix("sqlite:") {
-        _ if url.is_empty() => Ok(data_dir.join("podgate.db")),
-        Some(path) if !path.is_empty() => Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
-        _ => Err(format!("{url:?} is not sqlite:PATH")),
-    });
-    path.unwrap_or_default()
+fn store(r: &mut Reader, data_dir: &Path) -> Store {
+    let file: PathBuf = r.get("store.password_file");
+    let url: String = r.get("store.url");
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        if url::Url::parse(&url).is_err() {
+            r.mistake("store.url", "is not postgres://USER@HOST/DATABASE");
+        }
+        let url = match secret_of(r, "store.password_file", &file) {
+            Some(password) => with_password(&url, &password),
+            None => url,
+        };
+        return Store::Postgres(Secret(url));
+    }
+    if !file.as_os_str().is_empty() {
+        r.mistake("store.password_file", "is for PostgreSQL");
+    }
+    let path = match url.strip_prefix("sqlite:") {
+        _ if url.is_empty() => Some(data_dir.join("podgate.db")),
+        Some(path) if !path.is_empty() => Some(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
+        _ => None,
+    };
+    if path.is_none() {
+        let scheme = url.split(':').next().unwrap_or_default();
+        r.mistake("store.url", format!("{scheme:?}… is neither sqlite:PATH nor postgres://USER@HOST/DATABASE"));
+    }
+    Store::Sqlite(path.unwrap_or_default())
 }
 
-fn auth(r: &mut Reader, data_dir: &Path) -> Auth {
-    let key_file: PathBuf = r.get("auth.signing_key_file");
+fn with_password(url: &str, password: &str) -> String {
+    let Ok(mut parsed) = url::Url::parse(url) else { return url.to_owned() };
+    match parsed.set_password(Some(password)) {
+        Ok(()) => parsed.into(),
+        Err(()) => url.to_owned(),
+    }
+}
+
+/// What the file holds, without the end of its line; none if the key names no file.
+fn secret_of(r: &mut Reader, key: &str, file: &Path) -> Option<String> {
+    if file.as_os_str().is_empty() {
+        return None;
+    }
+    match std::fs::read_to_string(file) {
+        Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => {
+            r.mistake(key, format!("{}: {error}", file.display()));
+            None
+        }
+    }
+}
+
+/// As many bytes as the digest has, at least (RFC 7518, 3.2).
+const MIN_SECRET_BYTES: usize = 32;
+
+fn hs256_secret(r: &mut Reader) -> Option<Secret> {
+    let file: PathBuf = r.get("auth.hs256_secret_file");
+    let secret = secret_of(r, "auth.hs256_secret_file", &file)?;
+    if secret.len() < MIN_SECRET_BYTES {
+        r.mistake("auth.hs256_secret_file", format!("holds fewer than {MIN_SECRET_BYTES} bytes"));
+    }
+    Some(Secret(secret))
+}
+
+fn auth(r: &mut Reader) -> Auth {
     let some_text = |text: &str| if text.is_empty() { Err("must not be empty".into()) } else { Ok(text.to_owned()) };
     Auth {
         issuer: r.parsed("auth.issuer", some_text).unwrap_or_default(),
         audience: r.parsed("auth.audience", some_text).unwrap_or_default(),
         token_seconds: r.number("auth.token_seconds", 60..=86_400),
+        session_seconds: r.number("auth.session_seconds", 60..=31_536_000),
         leeway_seconds: r.number("auth.leeway_seconds", 0..=30),
-        signing_key_file: if key_file.as_os_str().is_empty() { data_dir.join("signing-key.pem") } else { key_file },
+        hs256_secret: hs256_secret(r),
         hash_memory_kib: r.number("auth.hash_memory_kib", 8..=1_048_576),
         hash_passes: r.number("auth.hash_passes", 1..=100),
         hash_threads: r.number("auth.hash_threads", 1..=64),

@@ -25,7 +25,7 @@ pub const DEFAULTS: &str = include_str!("../../config/podgate.toml");
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Holds the signing key and the database.
+    /// Holds the database and the seccomp profile.
     pub data_dir: PathBuf,
     /// Addresses to serve on.
     pub listen: Vec<Listen>,
@@ -109,9 +109,28 @@ pub struct Engine {
 
 /// Where the database is.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub enum Store {
     /// Path of the SQLite file.
-    pub path: PathBuf,
+    Sqlite(PathBuf),
+    /// URL of a PostgreSQL database, with the password.
+    Postgres(Secret),
+}
+
+/// Text that no log and no error shows.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// For whoever needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// Passwords and tokens.
@@ -125,8 +144,10 @@ pub struct Auth {
     pub token_seconds: u64,
     /// Forgiven clock difference.
     pub leeway_seconds: u64,
-    /// Ed25519 private key.
-    pub signing_key_file: PathBuf,
+    /// Signs tokens by HS256 instead of a key of the store.
+    pub hs256_secret: Option<Secret>,
+    /// Life of a session: how long its refresh tokens are good.
+    pub session_seconds: u64,
     /// Memory of one argon2id hash.
     pub hash_memory_kib: u32,
     /// Passes of one argon2id hash.

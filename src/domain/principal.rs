@@ -20,11 +20,47 @@ pub enum Scope {
     Images,
     /// Make and remove volumes.
     Volumes,
+    /// Manage the tenant's accounts and keys.
+    Accounts,
+    /// Read who did what.
+    Audit,
+    /// Manage tenants.
+    Tenants,
     /// See how the gateway itself is doing.
     Status,
 }
 
 impl Scope {
+    /// All there are.
+    pub const ALL: [Self; 10] = [
+        Self::ContainersRead,
+        Self::ContainersWrite,
+        Self::Exec,
+        Self::Files,
+        Self::Images,
+        Self::Volumes,
+        Self::Accounts,
+        Self::Audit,
+        Self::Tenants,
+        Self::Status,
+    ];
+
+    /// What it allows, in the specification.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::ContainersRead => "See containers, their logs, volumes and usage",
+            Self::ContainersWrite => "Create, start, stop and remove containers",
+            Self::Exec => "Run commands and add users inside containers",
+            Self::Files => "Write files inside containers",
+            Self::Images => "Pull images",
+            Self::Volumes => "Make and remove volumes",
+            Self::Accounts => "Manage the tenant's accounts and keys",
+            Self::Audit => "Read who did what",
+            Self::Tenants => "Manage tenants",
+            Self::Status => "See how the gateway itself is doing",
+        }
+    }
+
     /// The name in the specification.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,6 +70,9 @@ impl Scope {
             Self::Files => "files",
             Self::Images => "images",
             Self::Volumes => "volumes",
+            Self::Accounts => "accounts",
+            Self::Audit => "audit",
+            Self::Tenants => "tenants",
             Self::Status => "status",
         }
     }
@@ -67,7 +106,7 @@ impl Role {
     pub const fn scopes(self) -> &'static [Scope] {
         match self {
             Self::Viewer => &[Scope::ContainersRead, Scope::Status],
-            Self::Operator | Self::Admin => &[
+            Self::Operator => &[
                 Scope::ContainersRead,
                 Scope::ContainersWrite,
                 Scope::Exec,
@@ -76,8 +115,31 @@ impl Role {
                 Scope::Volumes,
                 Scope::Status,
             ],
-            Self::Platform => &[Scope::Status],
+            Self::Admin => &[
+                Scope::ContainersRead,
+                Scope::ContainersWrite,
+                Scope::Exec,
+                Scope::Files,
+                Scope::Images,
+                Scope::Volumes,
+                Scope::Accounts,
+                Scope::Audit,
+                Scope::Status,
+            ],
+            Self::Platform => &[Scope::Accounts, Scope::Audit, Scope::Tenants, Scope::Status],
         }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(input: &str) -> Result<Self, String> {
+        let known = || Self::ALL.map(Self::as_str).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|scope| scope.as_str() == input)
+            .ok_or_else(|| format!("a scope is one of {}", known()))
     }
 }
 
@@ -108,10 +170,14 @@ pub struct Principal {
     pub account_id: String,
     /// What it signs in with.
     pub login: Login,
-    /// What it may do.
+    /// What it is.
     pub role: Role,
     /// Where; none for a platform administrator.
     pub tenant: Option<Tenant>,
+    /// What it may do: its role's, or fewer.
+    pub scopes: Vec<Scope>,
+    /// The session that its token was issued in.
+    pub session_id: Option<String>,
 }
 
 impl fmt::Display for Principal {

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::auth::Authenticator;
 use crate::domain::Kind;
 use crate::lifecycle::{Lifecycle, Reconciled};
 use crate::limit::Limiter;
 use crate::policy::grant::SystemGrant;
+use crate::store::Store;
 
 /// Between two rounds once everything is settled, and while something is not.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -134,6 +136,30 @@ pub async fn sweep(lifecycle: Lifecycle, grant: SystemGrant) {
             tracing::warn!(?error, "deleted tenants could not be looked for");
         }
     }
+}
+
+/// Says every second that this gateway lives, and hears of new signing keys, for ever.
+pub async fn beat(store: Store, auth: Authenticator) {
+    let beating = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if let Err(error) = store.beat().await {
+                tracing::warn!(?error, "the store does not hear that this gateway lives");
+            }
+            if let Err(error) = auth.renew_keys().await {
+                tracing::warn!(?error, "the signing keys could not be read");
+            }
+        }
+    };
+    let forgetting = async {
+        loop {
+            tokio::time::sleep(SETTLED).await;
+            if let Err(error) = store.forget_old_sessions().await {
+                tracing::warn!(?error, "sessions whose time is over could not be forgotten");
+            }
+        }
+    };
+    tokio::join!(beating, forgetting);
 }
 
 /// Forgets budgets that are full again, so that addresses seen once do not stay in memory.

@@ -65,16 +65,17 @@ impl Policy {
         }
     }
 
-    /// Whether the principal's role holds the scope. `Forbidden` if not.
+    /// Whether the principal holds the scope. `Forbidden` if not.
     pub fn check_scope(principal: &Principal, scope: Scope) -> Result<()> {
-        if principal.role.scopes().contains(&scope) {
+        if principal.scopes.contains(&scope) {
             return Ok(());
         }
-        let message = format!(
-            "this needs the scope {}, which the role {} does not hold",
-            scope.as_str(),
-            principal.role.as_str()
-        );
+        let holder = if principal.role.scopes().contains(&scope) {
+            "this key".to_owned()
+        } else {
+            format!("the role {}", principal.role.as_str())
+        };
+        let message = format!("this needs the scope {}, which {holder} does not hold", scope.as_str());
         Err(Error::new(Kind::Forbidden, message))
     }
 

@@ -195,7 +195,11 @@ impl Store {
 
     /// The container is to go. True whatever state it was in.
     pub async fn mark_removing(&self, row: &Container) -> Result<()> {
-        sqlx::query("UPDATE containers SET state = 'removing' WHERE id = $1").bind(&row.id).execute(&self.pool).await?;
+        sqlx::query("UPDATE containers SET state = 'removing', gateway = $2 WHERE id = $1")
+            .bind(&row.id)
+            .bind(&*self.gateway)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
@@ -272,11 +276,18 @@ impl Store {
         rows.into_iter().map(Row::into_container).collect()
     }
 
-    /// Every tenant's rows that are on their way in or out: what a crash may have left.
+    /// Every tenant's rows that are on their way in or out, but for those that another living gateway is about: what a
+    /// crash may have left.
     pub async fn unsettled_containers(&self) -> Result<Vec<Container>> {
-        let rows: Vec<Row> = sqlx::query_as(select!("WHERE c.state <> 'ready' ORDER BY c.created_ms, c.id"))
-            .fetch_all(&self.pool)
-            .await?;
+        let rows: Vec<Row> = sqlx::query_as(select!(
+            "WHERE c.state <> 'ready'
+               AND c.gateway NOT IN (SELECT id FROM gateways WHERE id <> $1 AND seen_ms > $2)
+             ORDER BY c.created_ms, c.id"
+        ))
+        .bind(&*self.gateway)
+        .bind(self.living_since())
+        .fetch_all(&self.pool)
+        .await?;
         rows.into_iter().map(Row::into_container).collect()
     }
 

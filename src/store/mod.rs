@@ -1,30 +1,39 @@
 //! The database: tenants, accounts, and the ledger that says who owns which container.
 //!
-//! Methods on a tenant's data take the tenant first. Every write that reads first begins immediate, so that two
-//! gateways or a gateway and the command line never both act on the same reading.
+//! SQLite or PostgreSQL, by one text of SQL: parameters are `$1`, types TEXT and BIGINT. Methods on a tenant's data take
+//! the tenant first. Writes that read first come one after the other, so that two gateways, or a gateway and the command
+//! line, never both act on the same reading.
 
 mod accounts;
 mod containers;
+mod gateways;
+mod keys;
 mod quotas;
 mod reserve;
+mod sessions;
 mod stored;
 mod tenants;
 mod volumes;
 
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Any, AnyPool, ConnectOptions, Executor, Transaction};
 
+use crate::config;
 use crate::domain::{Error, Kind, Result, World};
 
-pub use accounts::Account;
+pub use accounts::{Account, AccountChange, AccountInfo, PLATFORM_IS_APART};
 pub use containers::{Container, Promised, State};
+pub use keys::SigningKey;
 pub use quotas::{DefaultQuotas, Usage, exceeded};
 pub use reserve::Reservation;
+pub use sessions::Refreshed;
 pub use tenants::ImagePolicy;
 pub use volumes::Volume;
 
@@ -33,31 +42,43 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 /// A handle on the database; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    pool: SqlitePool,
+    pool: AnyPool,
+    is_postgres: bool,
+    gateway: Arc<str>,
     default_quotas: Arc<DefaultQuotas>,
     world: World,
 }
 
 impl Store {
-    /// Opens the database at `path`, makes it if it is missing, and brings its schema up to date.
+    /// Opens the database, makes its file if it is missing, and brings its schema up to date. `gateway` is who we are.
     ///
-    /// The file is for its owner only: it holds password hashes.
-    pub async fn open(path: &Path, default_quotas: DefaultQuotas, world: World) -> Result<Self> {
-        private_file(path).map_err(|error| {
-            Error::new(Kind::StoreDown, "the store cannot be opened").because(format!("{}: {error}", path.display()))
-        })?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5));
-        let pool = pool.connect_with(options).await?;
+    /// A file is for its owner only: it holds password hashes and keys.
+    pub async fn open(
+        place: &config::Store,
+        gateway: String,
+        default_quotas: DefaultQuotas,
+        world: World,
+    ) -> Result<Self> {
+        let failed = |error: String| Error::new(Kind::StoreDown, "the store cannot be opened").because(error);
+        sqlx::any::install_default_drivers();
+        let mut pool = AnyPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5));
+        let (url, is_postgres) = match place {
+            config::Store::Sqlite(path) => {
+                private_file(path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
+                pool = pool.after_connect(|connection, _| {
+                    Box::pin(async { connection.execute(SQLITE_SETTINGS).await.map(drop) })
+                });
+                (sqlite_url(path)?, false)
+            }
+            config::Store::Postgres(url) => (url.expose().to_owned(), true),
+        };
+        let options = AnyConnectOptions::from_str(&url).map_err(|_| failed("its URL is wrong".into()))?;
+        let pool = pool.connect_with(options.disable_statement_logging()).await?;
         MIGRATIONS.run(&pool).await.map_err(|error| {
             Error::new(Kind::StoreDown, "the store's schema cannot be brought up to date").because(error)
         })?;
-        let store = Self { pool, default_quotas: Arc::new(default_quotas), world };
+        let store =
+            Self { pool, is_postgres, gateway: gateway.into(), default_quotas: Arc::new(default_quotas), world };
         store.found_installation().await?;
         Ok(store)
     }
@@ -81,9 +102,31 @@ impl Store {
         self.world.now_ms()
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    /// Begins to write. Whoever else begins waits for the end: SQLite's own lock, and as much on PostgreSQL.
+    async fn begin(&self) -> Result<Transaction<'static, Any>> {
+        if !self.is_postgres {
+            return Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?);
+        }
+        let mut tx = self.pool.begin().await?;
+        tx.execute(POSTGRES_LOCK).await?;
+        Ok(tx)
     }
+}
+
+const SQLITE_SETTINGS: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000";
+
+/// Any number will do, as long as all of us take the same.
+const POSTGRES_LOCK: &str = "SELECT pg_advisory_xact_lock(7059841)";
+
+/// What stands for itself in the path of a URL.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
+
+fn sqlite_url(path: &Path) -> Result<String> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::path::absolute(path).map_err(Error::internal)?;
+    let path = std::str::from_utf8(path.as_os_str().as_bytes()).map_err(Error::internal)?;
+    Ok(format!("sqlite://{}", utf8_percent_encode(path, PATH)))
 }
 
 fn private_file(path: &Path) -> std::io::Result<()> {

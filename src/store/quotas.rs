@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::Store;
 use crate::domain::{Error, Kind, Resource, Result, Tenant};
@@ -70,7 +70,7 @@ impl Store {
     /// Takes `amount` of a resource, or says how much there is and was. Within the caller's transaction.
     pub(super) async fn take(
         &self,
-        conn: &mut SqliteConnection,
+        conn: &mut AnyConnection,
         tenant_id: &str,
         resource: Resource,
         amount: i64,
@@ -107,7 +107,7 @@ impl Store {
     /// Gives `amount` of a resource back. Within the caller's transaction.
     pub(super) async fn give_back(
         &self,
-        conn: &mut SqliteConnection,
+        conn: &mut AnyConnection,
         tenant_id: &str,
         resource: Resource,
         amount: i64,

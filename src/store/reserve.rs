@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::containers::{Container, Promised, State};
 use super::{Store, is_duplicate};
@@ -51,8 +51,9 @@ impl Store {
         let mut tx = self.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO containers (id, tenant_id, name, state, image, image_id, created_by, created_ms,
-                                     profile, memory_bytes, cpu_millis, pids, expires_ms, idle_seconds, touched_ms)
-             SELECT $1, id, $3, 'creating', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $7
+                                     profile, memory_bytes, cpu_millis, pids, expires_ms, idle_seconds, touched_ms,
+                                     gateway)
+             SELECT $1, id, $3, 'creating', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $7, $14
              FROM tenants WHERE id = $2 AND deleting = 0",
         )
         .bind(&id)
@@ -68,6 +69,7 @@ impl Store {
         .bind(wanted.promised.pids)
         .bind(expires_ms)
         .bind(idle_seconds)
+        .bind(&*self.gateway)
         .execute(&mut *tx)
         .await
         .map_err(|error| {
@@ -125,7 +127,7 @@ impl Store {
     }
 
     /// The lowest port of the range that nobody holds and that is not in quarantine. `Conflict` if there is none.
-    async fn free_port(&self, conn: &mut SqliteConnection, range: &RangeInclusive<u16>) -> Result<u16> {
+    async fn free_port(&self, conn: &mut AnyConnection, range: &RangeInclusive<u16>) -> Result<u16> {
         let (first, last) = (i64::from(*range.start()), i64::from(*range.end()));
         let free: Option<i64> = sqlx::query_scalar(
             "WITH taken AS (
@@ -164,7 +166,7 @@ impl Store {
 /// How long a port is not chosen after a start that failed.
 const QUARANTINE_MS: i64 = 60_000;
 
-async fn hold_port(conn: &mut SqliteConnection, id: &str, host: u16, container: u16) -> Result<()> {
+async fn hold_port(conn: &mut AnyConnection, id: &str, host: u16, container: u16) -> Result<()> {
     sqlx::query("INSERT INTO container_ports (host_port, container_id, container_port) VALUES ($1, $2, $3)")
         .bind(i64::from(host))
         .bind(id)

@@ -1,6 +1,6 @@
 //! What tenants have on the disk: measured now and then, not counted.
 
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::{Container, Store, Usage, Volume};
 use crate::domain::{Resource, Result, Tenant};
@@ -50,7 +50,7 @@ impl Store {
         self.take(&mut conn, &tenant.id, Resource::StoredBytes, 0).await
     }
 
-    async fn add_stored(&self, conn: &mut SqliteConnection, tenant: &Tenant, more: i64) -> Result<Usage> {
+    async fn add_stored(&self, conn: &mut AnyConnection, tenant: &Tenant, more: i64) -> Result<Usage> {
         let default = self.default_quota(Resource::StoredBytes);
         let (used, limit): (i64, i64) = sqlx::query_as(
             "INSERT INTO quotas (tenant_id, resource, used) VALUES ($1, $2, $3)

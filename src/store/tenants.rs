@@ -162,7 +162,7 @@ impl Store {
     }
 }
 
-async fn write_images(conn: &mut sqlx::SqliteConnection, tenant: &Tenant, images: &ImagePolicy) -> Result<()> {
+async fn write_images(conn: &mut sqlx::AnyConnection, tenant: &Tenant, images: &ImagePolicy) -> Result<()> {
     for reference in &images.allowed {
         sqlx::query("INSERT INTO tenant_images (tenant_id, reference) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(&tenant.id)

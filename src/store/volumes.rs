@@ -51,13 +51,14 @@ impl Store {
         };
         let mut tx = self.begin().await?;
         let inserted = sqlx::query(
-            "INSERT INTO volumes (id, tenant_id, name, state, created_ms)
-             SELECT $1, id, $3, 'creating', $4 FROM tenants WHERE id = $2 AND deleting = 0",
+            "INSERT INTO volumes (id, tenant_id, name, state, created_ms, gateway)
+             SELECT $1, id, $3, 'creating', $4, $5 FROM tenants WHERE id = $2 AND deleting = 0",
         )
         .bind(&volume.id)
         .bind(&tenant.id)
         .bind(name.as_str())
         .bind(volume.created_ms)
+        .bind(&*self.gateway)
         .execute(&mut *tx)
         .await
         .map_err(|error| {
@@ -84,10 +85,11 @@ impl Store {
     /// The volume is to go. `Conflict` if a container has it.
     pub async fn mark_volume_removing(&self, volume: &Volume) -> Result<()> {
         let marked = sqlx::query(
-            "UPDATE volumes SET state = 'removing'
+            "UPDATE volumes SET state = 'removing', gateway = $2
              WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume_id = $1)",
         )
         .bind(&volume.id)
+        .bind(&*self.gateway)
         .execute(&self.pool)
         .await?;
         if marked.rows_affected() == 1 { Ok(()) } else { Err(Error::new(Kind::Conflict, "a container has the volume")) }
@@ -161,10 +163,17 @@ impl Store {
         rows.into_iter().map(Row::into_volume).collect()
     }
 
-    /// Every tenant's volumes that are on their way in or out.
+    /// Every tenant's volumes that are on their way in or out, but for those that another living gateway is about.
     pub async fn unsettled_volumes(&self) -> Result<Vec<Volume>> {
-        let rows: Vec<Row> =
-            sqlx::query_as(select!("WHERE v.state <> 'ready' ORDER BY v.id")).fetch_all(&self.pool).await?;
+        let rows: Vec<Row> = sqlx::query_as(select!(
+            "WHERE v.state <> 'ready'
+               AND v.gateway NOT IN (SELECT id FROM gateways WHERE id <> $1 AND seen_ms > $2)
+             ORDER BY v.id"
+        ))
+        .bind(&*self.gateway)
+        .bind(self.living_since())
+        .fetch_all(&self.pool)
+        .await?;
         rows.into_iter().map(Row::into_volume).collect()
     }
 }

@@ -7,20 +7,22 @@ use rcgen::{KeyPair, PublicKeyData};
 use serde_json::{Value, json};
 
 use crate::support::gateway::PASSWORD;
-use crate::support::{Client, Story};
+use crate::support::{Client, Ledger, Story};
 
 /// The installation's own signing key, in the wrong hands: whatever it signs, only a whole token passes.
 struct Forger {
+    kid: String,
     key: EncodingKey,
     public: KeyPair,
     claims: Value,
 }
 
 impl Forger {
-    fn new(story: &Story) -> Self {
-        let pem = std::fs::read_to_string(story.site.data("signing-key.pem")).unwrap();
+    async fn new(story: &Story) -> Self {
+        let (kid, pem) = Ledger::of(&story.site).await.signing_key().await;
         let claims = claims(story.client.token.as_ref().unwrap());
         Self {
+            kid,
             key: EncodingKey::from_ed_pem(pem.as_bytes()).unwrap(),
             public: KeyPair::from_pem(&pem).unwrap(),
             claims,
@@ -38,13 +40,13 @@ impl Forger {
     fn with(&self, changes: Value) -> String {
         let mut claims = self.claims.clone();
         claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        self.sign(&json!({"alg": "EdDSA", "typ": "JWT"}), &claims)
+        self.sign(&json!({"alg": "EdDSA", "typ": "JWT", "kid": self.kid}), &claims)
     }
 
     fn without(&self, claim: &str) -> String {
         let mut claims = self.claims.clone();
         claims.as_object_mut().unwrap().remove(claim).unwrap();
-        self.sign(&json!({"alg": "EdDSA", "typ": "JWT"}), &claims)
+        self.sign(&json!({"alg": "EdDSA", "typ": "JWT", "kid": self.kid}), &claims)
     }
 }
 
@@ -74,13 +76,13 @@ async fn is_taken(client: &Client, token: &str) -> bool {
 #[tokio::test]
 async fn a_token_is_taken_only_whole() {
     let story = Story::begin().await;
-    let forger = Forger::new(&story);
+    let forger = Forger::new(&story).await;
     let now = (podgate::app::world().now)().unix_timestamp();
     // The forger's craft is good: this one passes.
     assert!(is_taken(&story.client, &forger.with(json!({}))).await);
     assert!(is_taken(&story.client, &forger.with(json!({"exp": now + 5}))).await);
 
-    for claim in ["iss", "aud", "sub", "jti", "iat", "exp"] {
+    for claim in ["iss", "aud", "sub", "jti", "iat", "exp", "sid", "epoch"] {
         assert!(!is_taken(&story.client, &forger.without(claim)).await, "without {claim}");
     }
     for changes in [
@@ -106,6 +108,10 @@ async fn a_token_is_taken_only_whole() {
         json!({"sub": "' OR 1=1 --"}),
         json!({"jti": ""}),
         json!({"jti": 7}),
+        json!({"sid": ""}),
+        json!({"sid": "another"}),
+        json!({"epoch": 1}),
+        json!({"epoch": "0"}),
     ] {
         assert!(!is_taken(&story.client, &forger.with(changes.clone())).await, "{changes}");
     }
@@ -118,14 +124,14 @@ async fn a_token_is_taken_only_whole() {
 #[tokio::test]
 async fn a_token_is_taken_only_from_our_key() {
     let story = Story::begin().await;
-    let forger = Forger::new(&story);
+    let forger = Forger::new(&story).await;
     let client = &story.client;
     let genuine = client.token.clone().unwrap();
     let parts: Vec<&str> = genuine.split('.').collect();
 
     // No algorithm.
     for alg in ["none", "None", "NONE", ""] {
-        let message = unsigned(&json!({"alg": alg, "typ": "JWT"}), &forger.claims);
+        let message = unsigned(&json!({"alg": alg, "typ": "JWT", "kid": forger.kid}), &forger.claims);
         for token in [format!("{message}."), message.clone(), format!("{message}.{}", parts[2])] {
             assert!(!is_taken(client, &token).await, "alg {alg}");
         }
@@ -135,7 +141,7 @@ async fn a_token_is_taken_only_from_our_key() {
     let der = forger.public.subject_public_key_info();
     for (alg, name) in [(Algorithm::HS256, "HS256"), (Algorithm::HS384, "HS384"), (Algorithm::HS512, "HS512")] {
         for secret in [forger.public.der_bytes(), pem.as_bytes(), pem.trim().as_bytes(), &der, b""] {
-            let message = unsigned(&json!({"alg": name, "typ": "JWT"}), &forger.claims);
+            let message = unsigned(&json!({"alg": name, "typ": "JWT", "kid": forger.kid}), &forger.claims);
             let key = EncodingKey::from_secret(secret);
             let Ok(signature) = jsonwebtoken::crypto::sign(message.as_bytes(), &key, alg) else { continue };
             assert!(!is_taken(client, &format!("{message}.{signature}")).await, "{name}");
@@ -155,7 +161,7 @@ async fn a_token_is_taken_only_from_our_key() {
         json!({"x5c": [STANDARD.encode(other.der_bytes())]}),
         json!({"crit": ["exp"]}),
     ] {
-        let mut header = json!({"alg": "EdDSA", "typ": "JWT"});
+        let mut header = json!({"alg": "EdDSA", "typ": "JWT", "kid": forger.kid});
         header.as_object_mut().unwrap().extend(hint.as_object().unwrap().clone());
         let message = unsigned(&header, &forger.claims);
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA).unwrap();
@@ -213,13 +219,9 @@ async fn one_authorization_and_nowhere_else() {
 async fn a_token_is_worth_what_its_account_is_now() {
     let story = Story::begin().await;
     let client = &story.client;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(story.site.data("podgate.db"));
-    let store = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let ledger = Ledger::of(&story.site).await;
     let login = story.tenant.login("operator");
-    let change = async |statement: &'static str| {
-        let done = sqlx::query(statement).bind(&login).execute(&store).await.unwrap();
-        assert_eq!(done.rows_affected(), 1);
-    };
+    let change = async |statement: &'static str| ledger.change(statement, &login).await;
     client.create_sleeping("c").await;
     change("UPDATE accounts SET role = 'viewer' WHERE login = $1").await;
     client.delete("/containers/c?force=true").await.refused(403, "PermissionError");

@@ -53,7 +53,8 @@ impl Client {
 
     /// The beginning of a request. Paths that do not say otherwise are the API's.
     pub fn request(&self, method: &str, path: &str) -> Builder {
-        let at_root = ["/api/", "/docs", "/livez", "/readyz"].iter().any(|root| path.starts_with(root));
+        let at_root =
+            ["/api/", "/docs", "/livez", "/readyz", "/.well-known/"].iter().any(|root| path.starts_with(root));
         let uri = if at_root { path.to_owned() } else { format!("/api/v1{path}") };
         let builder = Request::builder().method(method).uri(uri).header(HOST, self.address.to_string());
         match &self.token {

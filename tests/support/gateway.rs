@@ -21,6 +21,7 @@ pub struct Site {
     variables: BTreeMap<String, String>,
     listeners: usize,
     tenants: RefCell<Vec<String>>,
+    postgres: Option<String>,
 }
 
 /// A tenant, by its name.
@@ -109,10 +110,37 @@ impl Site {
             podman.socket.display(),
         );
         std::fs::write(dir.join("podgate.toml"), config).expect("a configuration");
-        let site = Self { dir, variables: BTreeMap::new(), listeners: 1, tenants: RefCell::default() };
+        let site = Self { dir, variables: BTreeMap::new(), listeners: 1, tenants: RefCell::default(), postgres: None };
         // Installations that share a host share its ports; those of one do not know what another chose.
         let first = 20_000 + rand::random::<u16>() % 200 * 50;
         site.set("profiles.default.auto_ports", format!("{first}-{}", first + 49))
+    }
+
+    /// On a database of its own in the PostgreSQL of the tests.
+    pub async fn on_postgres() -> Self {
+        let server = std::env::var("PODGATE_TEST_POSTGRES").expect("PODGATE_TEST_POSTGRES; run these by `make test`");
+        let name = unique();
+        let ledger = super::Ledger::at(&server).await.expect("a PostgreSQL");
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::query(create).execute(&ledger.0).await.expect("a database");
+        let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+        let mut site = Self::new().set("store.url", &url);
+        site.postgres = Some(url);
+        site
+    }
+
+    /// Another gateway's, over the same database.
+    pub fn beside(&self) -> Self {
+        let url = self.postgres.as_ref().expect("a site on PostgreSQL");
+        let mut site = Self::new().set("store.url", url);
+        site.postgres = Some(url.clone());
+        site
+    }
+
+    /// The URL of its database.
+    pub fn database(&self) -> String {
+        let file = || format!("sqlite://{}", self.data("podgate.db").display());
+        self.postgres.clone().unwrap_or_else(file)
     }
 
     /// Changes a key of the configuration, dotted, by its environment variable.
@@ -283,7 +311,7 @@ impl Drop for Gateway {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        let (tenants, database) = (self.tenants.take(), self.data("podgate.db"));
+        let (tenants, database) = (self.tenants.take(), self.database());
         // A runtime cannot wait within another; its own thread can.
         let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,0 +1,27 @@
+//! Which gateways live: what one of them is about, the others leave alone.
+
+use super::Store;
+use crate::domain::Result;
+
+/// A gateway that was not heard for this long is dead, in milliseconds.
+const DEAD_AFTER_MS: i64 = 15_000;
+
+impl Store {
+    /// Says that this gateway lives. Often enough, or the others take its work for what a crash left.
+    pub async fn beat(&self) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO gateways (id, seen_ms) VALUES ($1, $2)
+             ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms",
+        )
+        .bind(&*self.gateway)
+        .bind(self.world.now_ms())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Gateways heard since then live.
+    pub(super) fn living_since(&self) -> i64 {
+        self.world.now_ms() - DEAD_AFTER_MS
+    }
+}
