@@ -13,6 +13,8 @@ use crate::domain::{Error, Result, Scope};
 
 /// A second way to name the same token: what Swagger UI's authorize box and generated clients sign in with.
 const OAUTH2: &str = "oauth2";
+/// A program's key, as it is.
+const API_KEY: &str = "apiKeyAuth";
 
 /// Failures that operations share: status, name, when.
 const FAILURES: &[(&str, &str, &str, When)] = &[
@@ -79,6 +81,9 @@ pub fn mended(generated: &str) -> Result<Value> {
             "clientCredentials": {"tokenUrl": token_url, "scopes": scopes},
         },
     });
+    document["components"]["securitySchemes"][API_KEY] = json!({
+        "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key from `POST /api-keys`.",
+    });
     Ok(document)
 }
 
@@ -116,7 +121,7 @@ fn mend(operation: &mut Value) {
             operation["description"] = json!(format!("{description}\n\nNeeds the scope `{scope}`.").trim_start());
         }
         // Only OAuth2 has scopes in OpenAPI 3.0.
-        operation["security"] = json!([{BEARER: []}, {OAUTH2: Vec::from_iter(scope)}]);
+        operation["security"] = json!([{BEARER: []}, {OAUTH2: Vec::from_iter(scope)}, {API_KEY: []}]);
     }
 }
 

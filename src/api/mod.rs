@@ -1,5 +1,6 @@
 //! The typed operations, one file a resource. Each reads: who, parse, authorize, act.
 
+mod api_keys;
 pub mod caller;
 mod containers;
 pub mod contract;
@@ -65,7 +66,7 @@ enum Tag {
     Volumes,
     /// See what images there are.
     Images,
-    /// Get a token.
+    /// Get tokens and keys.
     Authentication,
     /// How the gateway is doing.
     Status,
@@ -79,6 +80,7 @@ type Operations = (
     volumes::Volumes,
     images::Images,
     tokens::TokenOperations,
+    api_keys::ApiKeys,
     status::Status,
     usage::Usage,
 );
@@ -114,6 +116,7 @@ pub fn service(context: Context) -> OpenApiService<Operations, ()> {
         volumes::Volumes(context.clone()),
         images::Images(context.clone()),
         tokens::TokenOperations(context.clone()),
+        api_keys::ApiKeys(context.clone()),
         status::Status(context.clone()),
         usage::Usage(context),
     );

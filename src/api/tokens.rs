@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use poem::http::header::AUTHORIZATION;
 use poem::{Request, RequestBody};
 use poem_openapi::param::Query;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
@@ -13,7 +16,7 @@ use super::caller::{Anyone, Caller};
 use super::json::{self, Strict};
 use super::parameter::Flag;
 use super::{Context, Tag};
-use crate::auth::Session;
+use crate::auth::{Session, SignedToken};
 use crate::domain::Kind;
 
 pub struct TokenOperations(pub Context);
@@ -39,7 +42,7 @@ impl Example for TokenRequest {
 #[derive(Object)]
 #[allow(dead_code)]
 struct TokenForm {
-    /// `password` or `refresh_token`.
+    /// `password`, `refresh_token` or `client_credentials`.
     grant_type: String,
     /// With `password`: `tenant/name`, or the name alone for a platform administrator.
     username: Option<String>,
@@ -49,6 +52,11 @@ struct TokenForm {
     /// With `refresh_token`. Good once.
     #[oai(write_only)]
     refresh_token: Option<String>,
+    /// With `client_credentials`: the public identifier of an API key.
+    client_id: Option<String>,
+    /// With `client_credentials`: the API key.
+    #[oai(write_only)]
+    client_secret: Option<String>,
 }
 
 /// The form's fields as they came: RFC 6749 has its own errors, and unknown fields are ignored.
@@ -80,8 +88,20 @@ impl ParsePayload for Form {
         for (name, value) in form_urlencoded::parse(&bytes) {
             twice |= fields.insert(name.into_owned(), value.into_owned()).is_some();
         }
+        if let Some((id, secret)) = basic(request) {
+            twice |= fields.insert("client_id".into(), id).is_some();
+            twice |= fields.insert("client_secret".into(), secret).is_some();
+        }
         Ok(Self(if twice { Err("a parameter is there twice") } else { Ok(fields) }))
     }
+}
+
+/// A client's id and secret where most OAuth2 libraries put them (RFC 6749, 2.3.1).
+fn basic(request: &Request) -> Option<(String, String)> {
+    let (scheme, encoded) = request.header(AUTHORIZATION)?.split_once(' ')?;
+    let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let decoded = String::from_utf8(decoded).ok()?;
+    decoded.split_once(':').map(|(id, secret)| (id.to_owned(), secret.to_owned()))
 }
 
 #[derive(ApiRequest)]
@@ -102,8 +122,9 @@ struct TokenResponse {
     token_type: String,
     /// Seconds it is good for.
     expires_in: u64,
-    /// For the next token, by the form's `refresh_token` grant. Good once; used twice, it ends the session.
-    refresh_token: String,
+    /// For the next token, by the form's `refresh_token` grant. Good once; used twice, it ends the session. None for a
+    /// key.
+    refresh_token: Option<String>,
 }
 
 impl Example for TokenResponse {
@@ -113,7 +134,7 @@ impl Example for TokenResponse {
             access_token: "eyJ0eXAiOiJKV1QiLCJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".into(),
             token_type: "Bearer".into(),
             expires_in: 900,
-            refresh_token: "pgr_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I".into(),
+            refresh_token: Some("pgr_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I".into()),
         }
     }
 }
@@ -122,7 +143,7 @@ impl Example for TokenResponse {
 #[derive(Object)]
 #[oai(example)]
 struct OAuthError {
-    /// `invalid_request`, `invalid_grant`, `unsupported_grant_type` or `temporarily_unavailable`.
+    /// `invalid_request`, `invalid_grant`, `invalid_client`, `unsupported_grant_type` or `temporarily_unavailable`.
     error: String,
     /// For a person.
     error_description: String,
@@ -200,13 +221,14 @@ enum TokenAnswer {
 impl TokenOperations {
     /// Get a token
     ///
-    /// Takes name and password as JSON, or as the OAuth2 password form; the form also takes a refresh token. The form's
+    /// Takes name and password as JSON, or as an OAuth2 form, which also takes a refresh token or an API key. The form's
     /// errors are OAuth2's own.
     #[oai(path = "/auth/token", method = "post", operation_id = "createToken")]
     async fn create(&self, body: TokenBody) -> poem::Result<TokenAnswer> {
         match body {
             TokenBody::Json(Strict(TokenRequest { username, password }, _)) => {
-                Ok(TokenAnswer::Token(answer(self.0.auth.sign_in(&username, &password).await?)))
+                let Session { access, refresh_token } = self.0.auth.sign_in(&username, &password).await?;
+                Ok(answer(access, Some(refresh_token)))
             }
             TokenBody::Form(form) => self.form(form).await,
         }
@@ -244,14 +266,14 @@ impl TokenOperations {
     }
 }
 
-fn answer(session: Session) -> Json<TokenResponse> {
-    Json(TokenResponse {
+fn answer(access: SignedToken, refresh_token: Option<String>) -> TokenAnswer {
+    TokenAnswer::Token(Json(TokenResponse {
         success: true,
-        access_token: session.access.token,
+        access_token: access.token,
         token_type: "Bearer".into(),
-        expires_in: session.access.expires_in,
-        refresh_token: session.refresh_token,
-    })
+        expires_in: access.expires_in,
+        refresh_token,
+    }))
 }
 
 impl TokenOperations {
@@ -274,11 +296,26 @@ impl TokenOperations {
                 Some(token) => self.0.auth.refresh(token).await,
                 None => return refuse("invalid_request", "refresh_token is needed"),
             },
-            Some(_) => return refuse("unsupported_grant_type", "the grants are password and refresh_token"),
+            Some("client_credentials") => {
+                return match (field("client_id"), field("client_secret")) {
+                    (Some(id), Some(secret)) => match self.0.auth.sign_in_by_key(id, secret).await {
+                        Ok(access) => Ok(answer(access, None)),
+                        Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => {
+                            refuse("invalid_client", &error.message)
+                        }
+                        Err(error) => Err(error.into()),
+                    },
+                    _ => refuse("invalid_request", "client_id and client_secret are needed"),
+                };
+            }
+            Some(_) => {
+                let grants = "the grants are password, refresh_token and client_credentials";
+                return refuse("unsupported_grant_type", grants);
+            }
             None => return refuse("invalid_request", "grant_type is missing"),
         };
         match session {
-            Ok(session) => Ok(TokenAnswer::Token(answer(session))),
+            Ok(Session { access, refresh_token }) => Ok(answer(access, Some(refresh_token))),
             Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => refuse("invalid_grant", &error.message),
             Err(error) => Err(error.into()),
         }

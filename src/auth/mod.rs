@@ -1,5 +1,6 @@
 //! From a password or a token to a [`Principal`], always by what the records say at that moment.
 
+mod api_keys;
 mod key;
 mod password;
 mod secret;
@@ -9,6 +10,7 @@ use crate::config;
 use crate::domain::{Error, Kind, Login, Principal, Result, World};
 use crate::store::{Account, Refreshed, Store};
 
+pub use api_keys::KeyRequest;
 pub use key::development_certificate;
 pub use password::Passwords;
 use token::Subject;
@@ -109,13 +111,19 @@ impl Authenticator {
         self.tokens.sign(subject(&account, session_id))
     }
 
-    /// Who bears this token. The token names an account and a session; everything else comes from their records.
+    /// Who bears this token or key. A token names an account and a session; everything else comes from their records.
     pub async fn recognise(&self, token: &str) -> Result<Principal> {
+        if secret::is_key(token) {
+            return Ok(self.key_bearer(token).await?.principal);
+        }
         if self.tokens.is_of_unknown_key(token) {
             self.renew_keys().await?;
         }
         let named = self.tokens.verify(token)?;
-        let account = self.store.bearer(&named.account_id, &named.session_id, named.epoch).await?;
+        let account = match self.key_session(&named.session_id).await {
+            Some(account) => account?.filter(|account| account.principal.account_id == named.account_id),
+            None => self.store.bearer(&named.account_id, &named.session_id, named.epoch).await?,
+        };
         account.map(|account| account.principal).ok_or_else(|| unauthenticated("the account or the session is over"))
     }
 

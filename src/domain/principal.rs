@@ -178,6 +178,8 @@ pub struct Principal {
     pub scopes: Vec<Scope>,
     /// The session that its token was issued in.
     pub session_id: Option<String>,
+    /// The API key that it came with.
+    pub key_id: Option<String>,
 }
 
 impl fmt::Display for Principal {

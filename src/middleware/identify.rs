@@ -10,7 +10,10 @@ use crate::api::caller::Recognised;
 use crate::auth::Authenticator;
 use crate::domain::{Error, Kind, Principal};
 
-/// Recognises bearer tokens.
+/// Where a program may put its key.
+const API_KEY: &str = "x-api-key";
+
+/// Recognises bearer tokens and keys.
 pub struct Identify {
     pub auth: Authenticator,
 }
@@ -42,11 +45,14 @@ impl<E: Endpoint> Endpoint for Identified<E> {
 
 impl<E> Identified<E> {
     async fn recognise(&self, request: &Request) -> Result<Principal, Error> {
-        let missing = || Error::new(Kind::Unauthenticated(""), "a bearer token is needed");
-        let mut headers = request.headers().get_all(AUTHORIZATION).iter();
-        let header = headers.next().ok_or_else(missing)?;
-        if headers.next().is_some() {
+        let missing = || Error::new(Kind::Unauthenticated(""), "a bearer token or an API key is needed");
+        let all = || [AUTHORIZATION.as_str(), API_KEY].into_iter().flat_map(|name| request.headers().get_all(name));
+        let header = all().next().ok_or_else(missing)?;
+        if all().count() > 1 {
             return Err(Error::new(Kind::Unauthenticated("invalid_request"), "there is more than one Authorization"));
+        }
+        if request.headers().contains_key(API_KEY) {
+            return self.auth.recognise_key(header.to_str().map_err(|_| missing())?).await;
         }
         let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(missing)?;
         if !scheme.eq_ignore_ascii_case("bearer") {

@@ -159,6 +159,12 @@ impl Store {
         row.map(|row| row.into_account(None)).transpose()
     }
 
+    /// The enabled account of that identifier.
+    pub(super) async fn account_by_id(&self, id: &str) -> Result<Option<Account>> {
+        let row: Option<Row> = sqlx::query_as(select!("a.id = $1")).bind(id).fetch_optional(&self.pool).await?;
+        row.map(|row| row.into_account(None)).transpose()
+    }
+
     /// Whom a token means at this moment: the enabled account, if the session and epoch it was issued in go on.
     pub async fn bearer(&self, id: &str, session: &str, epoch: i64) -> Result<Option<Account>> {
         let row: Option<Row> = sqlx::query_as(select!(
@@ -222,6 +228,7 @@ impl Row {
                 tenant,
                 scopes: role.scopes().to_vec(),
                 session_id,
+                key_id: None,
             },
             password_hash: self.password_hash,
             epoch: self.epoch,

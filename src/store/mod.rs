@@ -5,6 +5,7 @@
 //! line, never both act on the same reading.
 
 mod accounts;
+mod api_keys;
 mod containers;
 mod gateways;
 mod keys;
@@ -29,6 +30,7 @@ use crate::config;
 use crate::domain::{Error, Kind, Result, World};
 
 pub use accounts::{Account, AccountChange, AccountInfo, PLATFORM_IS_APART};
+pub use api_keys::{ApiKey, KeyRecord, NewApiKey};
 pub use containers::{Container, Promised, State};
 pub use keys::SigningKey;
 pub use quotas::{DefaultQuotas, Usage, exceeded};

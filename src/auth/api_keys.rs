@@ -1,0 +1,139 @@
+//! Keys for programs: made, replaced, revoked, and recognised.
+
+use super::{Authenticator, SignedToken, secret, unauthenticated};
+use crate::domain::{Details, Error, Kind, Principal, Result, Scope, VolumeName};
+use crate::store::{Account, ApiKey, NewApiKey};
+
+/// Longest overlap of two secrets, in seconds.
+const MAX_OVERLAP: i64 = 30 * 86_400;
+/// Ten years.
+const MAX_LIFE: i64 = 10 * 365 * 86_400;
+
+/// A key that is wished for.
+pub struct KeyRequest {
+    name: String,
+    scopes: Vec<Scope>,
+    lasts_ms: Option<i64>,
+}
+
+impl KeyRequest {
+    /// Checks every field; what is wrong goes to `wrong`.
+    pub fn parse(
+        name: String,
+        scopes: Option<Vec<String>>,
+        expires_in: Option<i64>,
+        wrong: &mut Details,
+    ) -> Option<Self> {
+        // The same letters as everywhere that people name things.
+        let name = wrong.take("name", VolumeName::parse(&name).map(|_| name.clone()));
+        let known = scopes.as_deref().map(|scopes| match scopes {
+            [] => Err("must not be empty; leave it out for all of the owner's scopes".to_owned()),
+            scopes => scopes.iter().map(|scope| scope.parse()).collect(),
+        });
+        let scopes = wrong.take("scopes", known.unwrap_or_else(|| Ok(Vec::new())));
+        let lasts_ms = wrong.take(
+            "expires_in",
+            match expires_in {
+                Some(seconds) if !(1..=MAX_LIFE).contains(&seconds) => Err(format!("must be within 1 to {MAX_LIFE}")),
+                other => Ok(other.map(|seconds| seconds * 1000)),
+            },
+        );
+        Some(Self { name: name?, scopes: scopes?, lasts_ms: lasts_ms? })
+    }
+}
+
+impl Authenticator {
+    /// A new key of the principal's, and the secret. `Forbidden` for scopes that the principal does not hold, and for
+    /// keys.
+    pub async fn create_key(&self, owner: &Principal, request: &KeyRequest) -> Result<(ApiKey, String)> {
+        no_key(owner)?;
+        if let Some(scope) = request.scopes.iter().find(|scope| !owner.scopes.contains(scope)) {
+            return Err(Error::new(Kind::Forbidden, format!("you do not hold the scope {} yourself", scope.as_str())));
+        }
+        let key = secret::api_key(None);
+        let new = NewApiKey {
+            id: secret::key_id(&key).ok_or_else(|| Error::internal("a key without an id"))?,
+            name: &request.name,
+            scopes: &request.scopes,
+            digest: &secret::digest(&key),
+            lasts_ms: request.lasts_ms,
+        };
+        Ok((self.store.create_api_key(owner, &new).await?, key))
+    }
+
+    /// The principal's keys.
+    pub async fn keys(&self, owner: &Principal) -> Result<Vec<ApiKey>> {
+        self.store.api_keys(owner).await
+    }
+
+    /// Another secret for a key of the principal's.
+    pub async fn rotate_api_key(&self, owner: &Principal, id: &str, overlap: i64) -> Result<(ApiKey, String)> {
+        no_key(owner)?;
+        if !(0..=MAX_OVERLAP).contains(&overlap) {
+            let mut wrong = Details::default();
+            wrong.add("overlap", format!("must be within 0 to {MAX_OVERLAP}"));
+            return Err(wrong.into_error());
+        }
+        let key = secret::api_key(Some(id));
+        let rotated = self.store.rotate_api_key(owner, id, &secret::digest(&key), overlap * 1000).await?;
+        Ok((rotated.ok_or_else(no_such_key)?, key))
+    }
+
+    /// Ends a key of the principal's.
+    pub async fn revoke_key(&self, owner: &Principal, id: &str) -> Result<()> {
+        no_key(owner)?;
+        if self.store.delete_api_key(owner, id).await? { Ok(()) } else { Err(no_such_key()) }
+    }
+
+    /// A token for a program that shows a key's id and the key (RFC 6749, 4.4).
+    pub async fn sign_in_by_key(&self, client_id: &str, client_secret: &str) -> Result<SignedToken> {
+        let refused = || Error::new(Kind::Unauthenticated("invalid_client"), "no such key");
+        if secret::key_id(client_secret) != Some(client_id) {
+            return Err(refused());
+        }
+        let account = self.key_bearer(client_secret).await.map_err(|error| match error.kind {
+            Kind::Unauthenticated(_) => refused(),
+            _ => error,
+        })?;
+        self.tokens.sign(super::subject(&account, format!("{KEY_SESSION}{client_id}")))
+    }
+
+    /// Who bears this key.
+    pub async fn recognise_key(&self, key: &str) -> Result<Principal> {
+        Ok(self.key_bearer(key).await?.principal)
+    }
+
+    /// Whose key this is.
+    pub(super) async fn key_bearer(&self, key: &str) -> Result<Account> {
+        let id = secret::key_id(key).ok_or_else(|| unauthenticated("a broken key"))?;
+        let record = self.store.key_record(id).await?.ok_or_else(|| unauthenticated("no such key"))?;
+        if !secret::has_digest(key, &record.digests) {
+            return Err(unauthenticated("another key's secret"));
+        }
+        if record.is_use_news {
+            self.store.note_key_use(id).await?;
+        }
+        Ok(record.account)
+    }
+
+    /// Whose key a token was given to, if that is good still.
+    pub(super) async fn key_session(&self, session_id: &str) -> Option<Result<Option<Account>>> {
+        let id = session_id.strip_prefix(KEY_SESSION)?;
+        Some(self.store.key_record(id).await.map(|record| record.map(|record| record.account)))
+    }
+}
+
+/// What the session of a key's token is called.
+const KEY_SESSION: &str = "key:";
+
+fn no_such_key() -> Error {
+    Error::new(Kind::NotFound, "no such key")
+}
+
+/// A key that made keys could not be revoked.
+fn no_key(principal: &Principal) -> Result<()> {
+    match principal.key_id {
+        Some(_) => Err(Error::new(Kind::Forbidden, "keys are managed by their owner, not by a key")),
+        None => Ok(()),
+    }
+}

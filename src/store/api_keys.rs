@@ -1,0 +1,162 @@
+//! Keys for programs.
+
+use super::{Account, Store, is_duplicate};
+use crate::domain::{Error, Kind, Principal, Result, Scope};
+
+/// How often the last use is noted, in milliseconds.
+const NOTE_USE_EVERY_MS: i64 = 60_000;
+
+/// A key, without its secret.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct ApiKey {
+    /// Public identifier, part of the key.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// Scopes by name, with spaces between; empty: all of the owner's.
+    pub scopes: String,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
+    /// When it stops being good, milliseconds since 1970.
+    pub expires_ms: Option<i64>,
+    /// When it was last used, to the minute, milliseconds since 1970.
+    pub last_used_ms: Option<i64>,
+}
+
+/// A new key.
+pub struct NewApiKey<'a> {
+    /// Public identifier.
+    pub id: &'a str,
+    /// What its owner calls it.
+    pub name: &'a str,
+    /// None: all of the owner's, whatever those become.
+    pub scopes: &'a [Scope],
+    /// What is kept of the secret.
+    pub digest: &'a str,
+    /// How long it is good, in milliseconds.
+    pub lasts_ms: Option<i64>,
+}
+
+/// What a presented key is held against.
+pub struct KeyRecord {
+    /// Its owner, with the key's scopes.
+    pub account: Account,
+    /// Digests of the secrets that are good now.
+    pub digests: Vec<String>,
+    /// Whether its use is to be noted.
+    pub is_use_news: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    account_id: String,
+    scopes: String,
+    digest: String,
+    previous_digest: Option<String>,
+    previous_until_ms: Option<i64>,
+    last_used_ms: Option<i64>,
+}
+
+const COLUMNS: &str = "id, name, scopes, created_ms, expires_ms, last_used_ms";
+
+impl Store {
+    /// Makes a key. `Conflict` if the account has one of that name.
+    pub async fn create_api_key(&self, owner: &Principal, key: &NewApiKey<'_>) -> Result<ApiKey> {
+        let now = self.world.now_ms();
+        let scopes = key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ");
+        let expires_ms = key.lasts_ms.map(|lasts| now.saturating_add(lasts));
+        sqlx::query(
+            "INSERT INTO api_keys (id, account_id, name, scopes, digest, created_ms, expires_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(key.id)
+        .bind(&owner.account_id)
+        .bind(key.name)
+        .bind(&scopes)
+        .bind(key.digest)
+        .bind(now)
+        .bind(expires_ms)
+        .execute(&self.pool)
+        .await
+        .map_err(|error| match is_duplicate(&error) {
+            true => Error::new(Kind::Conflict, "there is a key of this name already"),
+            false => error.into(),
+        })?;
+        let (id, name) = (key.id.to_owned(), key.name.to_owned());
+        Ok(ApiKey { id, name, scopes, created_ms: now, expires_ms, last_used_ms: None })
+    }
+
+    /// An account's keys by name.
+    pub async fn api_keys(&self, owner: &Principal) -> Result<Vec<ApiKey>> {
+        let text = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM api_keys WHERE account_id = $1 ORDER BY name"));
+        Ok(sqlx::query_as(text).bind(&owner.account_id).fetch_all(&self.pool).await?)
+    }
+
+    /// Gives a key of the account another secret; the one before is good for `overlap_ms` more.
+    pub async fn rotate_api_key(
+        &self,
+        owner: &Principal,
+        id: &str,
+        digest: &str,
+        overlap_ms: i64,
+    ) -> Result<Option<ApiKey>> {
+        let text = sqlx::AssertSqlSafe(format!(
+            "UPDATE api_keys SET previous_digest = digest, previous_until_ms = $1, digest = $2
+             WHERE id = $3 AND account_id = $4 RETURNING {COLUMNS}"
+        ));
+        let row = sqlx::query_as(text)
+            .bind(self.world.now_ms().saturating_add(overlap_ms))
+            .bind(digest)
+            .bind(id)
+            .bind(&owner.account_id)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row)
+    }
+
+    /// Takes a key of the account away. Whether there was one.
+    pub async fn delete_api_key(&self, owner: &Principal, id: &str) -> Result<bool> {
+        let done = sqlx::query("DELETE FROM api_keys WHERE id = $1 AND account_id = $2")
+            .bind(id)
+            .bind(&owner.account_id)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The key of this identifier, if it and its owner are good now.
+    pub async fn key_record(&self, id: &str) -> Result<Option<KeyRecord>> {
+        let now = self.world.now_ms();
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT account_id, scopes, digest, previous_digest, previous_until_ms, last_used_ms
+             FROM api_keys WHERE id = $1 AND (expires_ms IS NULL OR expires_ms > $2)",
+        )
+        .bind(id)
+        .bind(now)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let Some(mut account) = self.account_by_id(&row.account_id).await? else { return Ok(None) };
+        let principal = &mut account.principal;
+        if !row.scopes.is_empty() {
+            let scopes: Vec<Scope> =
+                row.scopes.split(' ').map(str::parse).collect::<Result<_, _>>().map_err(Error::internal)?;
+            // What the owner lost, its keys lost.
+            principal.scopes.retain(|scope| scopes.contains(scope));
+        }
+        principal.key_id = Some(id.to_owned());
+        let previous = row.previous_digest.filter(|_| row.previous_until_ms.is_some_and(|until| until > now));
+        let is_use_news = row.last_used_ms.is_none_or(|last| last + NOTE_USE_EVERY_MS <= now);
+        Ok(Some(KeyRecord { account, digests: [row.digest].into_iter().chain(previous).collect(), is_use_news }))
+    }
+
+    /// The key was used now.
+    pub async fn note_key_use(&self, id: &str) -> Result<()> {
+        sqlx::query("UPDATE api_keys SET last_used_ms = $1 WHERE id = $2")
+            .bind(self.world.now_ms())
+            .bind(id)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
