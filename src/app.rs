@@ -130,6 +130,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     let context = Context {
         auth: auth.clone(),
         policy: Policy::new(&config, store.clone()),
+        store: store.clone(),
         lifecycle: lifecycle.clone(),
         engine: engine.clone(),
         world,

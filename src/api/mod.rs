@@ -1,5 +1,6 @@
 //! The typed operations, one file a resource. Each reads: who, parse, authorize, act.
 
+mod accounts;
 mod api_keys;
 pub mod caller;
 mod containers;
@@ -14,6 +15,7 @@ mod large;
 mod model;
 mod parameter;
 mod status;
+mod tenants;
 mod tokens;
 mod usage;
 mod users;
@@ -32,6 +34,7 @@ use crate::domain::{Result, World};
 use crate::engine::Engine;
 use crate::lifecycle::Lifecycle;
 use crate::policy::Policy;
+use crate::store::Store;
 
 pub use json::BodyLimits;
 pub use large::LargeBodies;
@@ -46,6 +49,8 @@ pub struct Context {
     pub auth: Authenticator,
     /// Grants.
     pub policy: Policy,
+    /// The records of tenants and accounts.
+    pub store: Store,
     /// Takes several steps.
     pub lifecycle: Lifecycle,
     /// Takes one.
@@ -68,6 +73,8 @@ enum Tag {
     Images,
     /// Get tokens and keys.
     Authentication,
+    /// Manage accounts and tenants.
+    Administration,
     /// How the gateway is doing.
     Status,
 }
@@ -81,6 +88,8 @@ type Operations = (
     images::Images,
     tokens::TokenOperations,
     api_keys::ApiKeys,
+    accounts::Accounts,
+    tenants::Tenants,
     status::Status,
     usage::Usage,
 );
@@ -117,6 +126,8 @@ pub fn service(context: Context) -> OpenApiService<Operations, ()> {
         images::Images(context.clone()),
         tokens::TokenOperations(context.clone()),
         api_keys::ApiKeys(context.clone()),
+        accounts::Accounts(context.clone()),
+        tenants::Tenants(context.clone()),
         status::Status(context.clone()),
         usage::Usage(context),
     );

@@ -11,13 +11,19 @@ pub struct Usage(pub Context);
 
 /// One resource.
 #[derive(Object)]
-struct ResourceUsage {
+pub(super) struct ResourceUsage {
     /// containers, running, memory_bytes, cpu_millis, pids, volumes, stored_bytes, execs or streams.
-    resource: String,
+    pub(super) resource: String,
     /// The most the tenant may have, in the resource's unit.
-    limit: i64,
+    pub(super) limit: i64,
     /// What it has.
-    used: i64,
+    pub(super) used: i64,
+}
+
+impl From<crate::store::Usage> for ResourceUsage {
+    fn from(one: crate::store::Usage) -> Self {
+        Self { resource: one.resource.as_str().into(), limit: one.limit, used: one.used }
+    }
 }
 
 /// Quotas and what is used of them.
@@ -52,11 +58,7 @@ impl Usage {
     #[oai(path = "/usage", method = "get", operation_id = "getUsage")]
     async fn usage(&self, who: Caller<ContainersRead>) -> poem::Result<Json<UsageResponse>> {
         let usage = self.0.policy.usage(who.principal()).await?;
-        let usage = usage.into_iter().map(|one| ResourceUsage {
-            resource: one.resource.as_str().into(),
-            limit: one.limit,
-            used: one.used,
-        });
+        let usage = usage.into_iter().map(ResourceUsage::from);
         let lacks = self.0.engine.host().lacks().into_iter().chain([DISK]);
         let not_enforced = lacks.map(str::to_owned).collect();
         Ok(Json(UsageResponse { success: true, usage: usage.collect(), not_enforced }))

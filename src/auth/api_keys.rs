@@ -131,7 +131,7 @@ fn no_such_key() -> Error {
 }
 
 /// A key that made keys could not be revoked.
-fn no_key(principal: &Principal) -> Result<()> {
+pub(super) fn no_key(principal: &Principal) -> Result<()> {
     match principal.key_id {
         Some(_) => Err(Error::new(Kind::Forbidden, "keys are managed by their owner, not by a key")),
         None => Ok(()),

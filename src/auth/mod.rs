@@ -8,11 +8,12 @@ mod token;
 
 use crate::config;
 use crate::domain::{Error, Kind, Login, Principal, Result, World};
-use crate::store::{Account, Refreshed, Store};
+use crate::store::{Account, AccountChange, Refreshed, Store};
 
 pub use api_keys::KeyRequest;
 pub use key::development_certificate;
 pub use password::Passwords;
+pub use secret::new_password;
 use token::Subject;
 pub use token::{SignedToken, Tokens};
 
@@ -149,6 +150,18 @@ impl Authenticator {
     /// The public keys as a JWK set.
     pub fn public_keys(&self) -> serde_json::Value {
         self.tokens.public_keys()
+    }
+
+    /// Another password for who knows the one there is. `Forbidden` if it is wrong, and for keys.
+    pub async fn change_password(&self, principal: &Principal, password: &str, new: String) -> Result<()> {
+        api_keys::no_key(principal)?;
+        let account = self.store.account_by_login(&principal.login).await?;
+        let hash = account.map(|account| account.password_hash);
+        if password.len() > MAX_PASSWORD_BYTES || !self.passwords.verify(password.to_owned(), hash).await? {
+            return Err(Error::new(Kind::Forbidden, "the password is wrong"));
+        }
+        let password_hash = Some(self.hash_password(new).await?);
+        self.store.change_account(&principal.login, &AccountChange { password_hash, ..AccountChange::default() }).await
     }
 
     /// The argon2id hash of a new password.

@@ -52,6 +52,11 @@ pub(super) fn is_key(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
+/// A password for somebody who has none yet: 119 random bits.
+pub fn new_password() -> String {
+    random(20)
+}
+
 fn random(digits: usize) -> String {
     let mut rng = rand::rng();
     (0..digits).map(|_| char::from(DIGITS[rng.random_range(0..DIGITS.len())])).collect()

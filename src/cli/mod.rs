@@ -1,6 +1,7 @@
 //! The command line.
 
 mod accounts;
+mod class;
 mod tenants;
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -57,6 +58,9 @@ enum Command {
     /// Manage accounts.
     #[command(subcommand)]
     Account(accounts::Command),
+    /// Make tenants and accounts for a class.
+    #[command(subcommand)]
+    Class(class::Command),
     /// Manage the keys that sign tokens.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -141,6 +145,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         }
         Command::Tenant(command) => tenants::run(command).await,
         Command::Account(command) => accounts::run(command).await,
+        Command::Class(command) => class::run(command).await,
         Command::Key(KeyCommand::Rotate(file)) => {
             let config = load(&file)?;
             let opened = app::open(&config, app::world()).await?;

@@ -94,20 +94,20 @@ fn parse_alias(text: &str) -> Result<(ImageRequest, ImageRef), String> {
 
 impl Means {
     /// Refuses profiles that the configuration does not have; nothing is changed then.
-    fn check(&self, config: &Config) -> Result<(), Error> {
+    pub(super) fn check(&self, config: &Config) -> Result<(), Error> {
         match self.profiles.iter().find(|name| !config.profiles.contains_key(*name)) {
             Some(name) => Err(Error::new(Kind::NotFound, format!("the configuration has no profile {name:?}"))),
             None => Ok(()),
         }
     }
 
-    fn images(&self) -> ImagePolicy {
+    pub(super) fn images(&self) -> ImagePolicy {
         let allowed: BTreeSet<ImagePattern> = self.images.iter().cloned().collect();
         let aliases: BTreeMap<ImageRequest, ImageRef> = self.aliases.iter().cloned().collect();
         ImagePolicy { allowed, aliases }
     }
 
-    async fn give(&self, store: &Store, tenant: &Tenant) -> Result<(), Error> {
+    pub(super) async fn give(&self, store: &Store, tenant: &Tenant) -> Result<(), Error> {
         store.give_profiles(tenant, &self.profiles.iter().cloned().collect()).await?;
         for (resource, maximum) in &self.quotas {
             store.set_quota(tenant, *resource, Some(*maximum)).await?;

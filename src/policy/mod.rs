@@ -2,6 +2,7 @@
 //!
 //! The default is deny. A container that is foreign and one that never existed are told apart by nothing.
 
+mod administration;
 mod admission;
 pub mod grant;
 mod places;
@@ -18,6 +19,7 @@ use crate::domain::{
 };
 use crate::store::{Container, ImagePolicy, State, Store, Usage, Volume, exceeded};
 
+pub use administration::AccountsGrant;
 pub use admission::{CreateRequest, LimitsRequest, PortRequest};
 use grant::{ContainerGrant, CreateGrant, ImageGrant, TenantGrant, VolumeGrant};
 pub use places::Place;

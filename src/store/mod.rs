@@ -36,7 +36,7 @@ pub use keys::SigningKey;
 pub use quotas::{DefaultQuotas, Usage, exceeded};
 pub use reserve::Reservation;
 pub use sessions::Refreshed;
-pub use tenants::ImagePolicy;
+pub use tenants::{ImagePolicy, TenantMeans};
 pub use volumes::Volume;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Store, is_duplicate};
-use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Result, Tenant, TenantSlug};
+use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Result, Tenant, TenantSlug};
 
 /// Which images a tenant may use, and what its short names mean. Empty means none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,7 +14,72 @@ pub struct ImagePolicy {
     pub aliases: BTreeMap<ImageRequest, ImageRef>,
 }
 
+/// What a tenant may use. What is none stays as it is; the rest is replaced as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct TenantMeans {
+    /// Images, and patterns of them.
+    pub images: Option<BTreeSet<ImagePattern>>,
+    /// Its own short names.
+    pub aliases: Option<BTreeMap<ImageRequest, ImageRef>>,
+    /// Profiles beside `default`.
+    pub profiles: Option<BTreeSet<String>>,
+    /// Maxima other than the configuration's.
+    pub quotas: Option<BTreeMap<Resource, i64>>,
+}
+
 impl Store {
+    /// Replaces what a tenant may use.
+    pub async fn set_means(&self, tenant: &Tenant, means: &TenantMeans) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let mut clear: Vec<&'static str> = Vec::new();
+        clear.extend(means.images.as_ref().map(|_| "DELETE FROM tenant_images WHERE tenant_id = $1"));
+        clear.extend(means.aliases.as_ref().map(|_| "DELETE FROM tenant_aliases WHERE tenant_id = $1"));
+        clear.extend(means.profiles.as_ref().map(|_| "DELETE FROM tenant_profiles WHERE tenant_id = $1"));
+        clear.extend(means.quotas.as_ref().map(|_| "UPDATE quotas SET maximum = NULL WHERE tenant_id = $1"));
+        for statement in clear {
+            sqlx::query(statement).bind(&tenant.id).execute(&mut *tx).await?;
+        }
+        let images = ImagePolicy {
+            allowed: means.images.clone().unwrap_or_default(),
+            aliases: means.aliases.clone().unwrap_or_default(),
+        };
+        write_images(&mut tx, tenant, &images).await?;
+        write_profiles(&mut tx, tenant, means.profiles.iter().flatten()).await?;
+        for (resource, maximum) in means.quotas.iter().flatten() {
+            sqlx::query(
+                "INSERT INTO quotas (tenant_id, resource, maximum) VALUES ($1, $2, $3)
+                 ON CONFLICT (tenant_id, resource) DO UPDATE SET maximum = excluded.maximum",
+            )
+            .bind(&tenant.id)
+            .bind(resource.as_str())
+            .bind(*maximum)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// All tenants by name, each with whether it is being deleted.
+    pub async fn tenants(&self) -> Result<Vec<(Tenant, bool)>> {
+        let rows: Vec<(String, String, i64)> =
+            sqlx::query_as("SELECT id, slug, deleting FROM tenants ORDER BY slug").fetch_all(&self.pool).await?;
+        let tenant = |(id, slug, deleting): (String, String, i64)| {
+            let slug = TenantSlug::parse(&slug).map_err(Error::internal)?;
+            Ok((Tenant { id, slug }, deleting != 0))
+        };
+        rows.into_iter().map(tenant).collect()
+    }
+
+    /// Whether the tenant is being deleted, or is gone.
+    pub async fn is_deleting(&self, tenant: &Tenant) -> Result<bool> {
+        let deleting: Option<i64> = sqlx::query_scalar("SELECT deleting FROM tenants WHERE id = $1")
+            .bind(&tenant.id)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(deleting != Some(0))
+    }
+
     /// Makes a tenant with its images. `Conflict` if the name is taken.
     pub async fn create_tenant(&self, slug: &TenantSlug, images: &ImagePolicy) -> Result<Tenant> {
         let tenant = Tenant { id: (self.world.new_id)(), slug: slug.clone() };
@@ -116,13 +181,7 @@ impl Store {
     /// Gives a tenant profiles beside `default`.
     pub async fn give_profiles(&self, tenant: &Tenant, profiles: &BTreeSet<String>) -> Result<()> {
         let mut tx = self.begin().await?;
-        for profile in profiles {
-            sqlx::query("INSERT INTO tenant_profiles (tenant_id, profile) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                .bind(&tenant.id)
-                .bind(profile)
-                .execute(&mut *tx)
-                .await?;
-        }
+        write_profiles(&mut tx, tenant, profiles).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -180,6 +239,22 @@ async fn write_images(conn: &mut sqlx::AnyConnection, tenant: &Tenant, images: &
         .bind(reference.as_str())
         .execute(&mut *conn)
         .await?;
+    }
+    Ok(())
+}
+
+async fn write_profiles(
+    conn: &mut sqlx::AnyConnection,
+    tenant: &Tenant,
+    profiles: impl IntoIterator<Item = &String> + Send,
+) -> Result<()> {
+    let profiles: Vec<&String> = profiles.into_iter().collect();
+    for profile in profiles {
+        sqlx::query("INSERT INTO tenant_profiles (tenant_id, profile) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(&tenant.id)
+            .bind(profile)
+            .execute(&mut *conn)
+            .await?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
+use crate::support::Story;
 use crate::support::gateway::PASSWORD;
-use crate::support::{Story, eventually};
 use crate::tokens::claims;
 
 #[tokio::test]
@@ -122,10 +122,7 @@ async fn secrets_stay_where_they_are() {
     let form = [("grant_type", "password"), ("username", &*login), ("password", "another-wrong-one")];
     story.client.post_form("/auth/token", &form).await;
     story.client.get("/containers?access_token=a-leaked-token").await;
-    let log = eventually("the last request's line", || async {
-        Some(story.gateway.log()).filter(|log| log.contains("/api/v1/containers"))
-    })
-    .await;
+    let log = story.gateway.logged("/api/v1/containers").await;
     assert!(log.contains("/api/v1/auth/token"), "requests are logged: {log}");
     let token = signed["access_token"].as_str().unwrap();
     for secret in [PASSWORD, "a-wrong-password", "another-wrong-one", token, "a-leaked-token", "argon2id"] {

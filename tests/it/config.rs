@@ -109,7 +109,8 @@ async fn the_seeds_variables_still_mean_something() {
         let story = Story::at(Site::new().variable("DEBUG", debug)).await;
         // A refused token has its reason in the debug log.
         story.client.with_token("junk").get("/containers").await.refused(401, "AuthenticationError");
-        assert_eq!(story.gateway.log().contains("DEBUG"), expected, "DEBUG={debug}: {}", story.gateway.log());
+        let log = story.gateway.logged("/api/v1/containers").await;
+        assert_eq!(log.contains("DEBUG"), expected, "DEBUG={debug}: {log}");
     }
 }
 
@@ -128,13 +129,9 @@ fn the_documented_defaults_are_the_defaults() {
 async fn a_log_can_be_json() {
     let story = Story::at(Site::new().set("log.format", "json")).await;
     story.client.get("/containers/some-name/logs?tail=7").await.refused(404, "PodmanAPIError");
-    let find = || async {
-        let log = story.gateway.log();
-        let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.find(|line| line["message"] == "request")
-    };
-    let request = crate::support::eventually("the request's line", find).await;
-    let log = story.gateway.log();
+    let log = story.gateway.logged("http.route").await;
+    let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let request = lines.find(|line| line["message"] == "request").unwrap();
     assert_eq!((&request["http.method"], &request["http.status"]), (&json!("GET"), &json!(404)));
     assert_eq!(request["http.route"], "/api/v1/containers/{name}/logs");
     assert_eq!(request["principal"], json!(story.tenant.login("operator")));

@@ -76,10 +76,7 @@ async fn a_store_that_moved_takes_its_containers_along() {
 
     forwarder.turn_to(other.socket());
     eventually("that it is missed", || async { (client.status("web").await == "unknown").then_some(()) }).await;
-    eventually("that the log tells", || async {
-        story.gateway.log().contains("Podman does not have a container").then_some(())
-    })
-    .await;
+    story.gateway.logged("Podman does not have a container").await;
     client.post("/containers/web/exec", json!({"command": "true"})).await.refused(404, "PodmanAPIError");
     client.create_sleeping("new").await;
 

@@ -298,8 +298,7 @@ async fn who_writes_on_beyond_the_quota_is_stopped() {
     theirs.create_with("neighbour", json!({"command": ["sh", "-c", fill]})).await;
     client.create_with("bomb", json!({"command": ["sh", "-c", fill]})).await;
     eventually("the bomb's end", || async { (client.status("bomb").await == "exited").then_some(()) }).await;
-    let log = story.gateway.log();
-    assert!(log.contains("stored_bytes"), "{log}");
+    story.gateway.logged("stored_bytes").await;
     assert!(client.used().await["stored_bytes"] > 20_000_000);
     assert_eq!(
         (client.status("good").await.as_str(), theirs.status("neighbour").await.as_str()),

@@ -38,7 +38,7 @@ async fn a_session_goes_on_and_a_copied_token_ends_it() {
     }
     assert_eq!(refresh(&client, text(&third, "refresh_token")).await.0, 400);
     client.get("/containers").await.refused(401, "AuthenticationError");
-    assert!(story.gateway.log().contains("used twice"), "{}", story.gateway.log());
+    story.gateway.logged("used twice").await;
     // Other sessions go on.
     story.client.get("/containers").await.ok();
 

@@ -286,6 +286,11 @@ impl Gateway {
         self.log.lock().unwrap().clone()
     }
 
+    /// Everything written, once these words are there: the log comes a moment after the answer.
+    pub async fn logged(&self, words: &str) -> String {
+        eventually(words, || async { Some(self.log()).filter(|log| log.contains(words)) }).await
+    }
+
     /// Asks it to end.
     pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);

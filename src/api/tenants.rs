@@ -1,0 +1,244 @@
+//! Tenants, for platform administrators.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+
+use super::caller::{Caller, Tenants as TenantsScope};
+use super::json::Strict;
+use super::model::answer;
+use super::usage::ResourceUsage;
+use super::{Context, Tag};
+use crate::domain::{Details, ImagePattern, ImageRef, ImageRequest, Resource, Result, Tenant, TenantSlug};
+use crate::store::{ImagePolicy, TenantMeans};
+
+pub struct Tenants(pub Context);
+
+/// The tenant to make.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+struct CreateTenantRequest {
+    /// 1 to 32 of a-z, 0-9 and `-`.
+    slug: String,
+    /// Full references it may use, and patterns whose repository or tag ends in `*`. None without.
+    images: Option<Vec<String>>,
+    /// Its own short names, and the full references they mean.
+    aliases: Option<BTreeMap<String, String>>,
+    /// Profiles of the configuration that it may use beside `default`.
+    profiles: Option<Vec<String>>,
+    /// Maxima other than the configuration's, by resource.
+    quotas: Option<BTreeMap<String, i64>>,
+}
+
+impl Example for CreateTenantRequest {
+    fn example() -> Self {
+        Self {
+            slug: "acme".into(),
+            images: Some(vec!["docker.io/library/alpine:latest".into()]),
+            aliases: Some(BTreeMap::from([("alpine".into(), "docker.io/library/alpine:latest".into())])),
+            profiles: None,
+            quotas: Some(BTreeMap::from([("containers".into(), 50)])),
+        }
+    }
+}
+
+/// What to change of a tenant. What is there replaces what was; what is left out stays.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+struct ChangeTenantRequest {
+    /// All that it may use from now on. Containers made from others stay.
+    images: Option<Vec<String>>,
+    /// All of its own short names.
+    aliases: Option<BTreeMap<String, String>>,
+    /// All profiles that it may use beside `default`.
+    profiles: Option<Vec<String>>,
+    /// All maxima other than the configuration's.
+    quotas: Option<BTreeMap<String, i64>>,
+}
+
+impl Example for ChangeTenantRequest {
+    fn example() -> Self {
+        Self {
+            images: Some(vec!["docker.io/library/alpine:latest".into(), "quay.io/acme/*".into()]),
+            aliases: None,
+            profiles: None,
+            quotas: None,
+        }
+    }
+}
+
+/// A tenant in the list.
+#[derive(Object)]
+struct TenantItem {
+    /// Its name.
+    slug: String,
+    /// Whether it is being deleted.
+    deleting: bool,
+}
+
+/// A tenant.
+#[derive(Object)]
+struct TenantDetails {
+    /// Its name.
+    slug: String,
+    /// Whether it is being deleted: then its accounts are nobody, and what it has goes.
+    deleting: bool,
+    /// Containers that it has, or that are left to remove.
+    containers: u64,
+    /// What it may use.
+    images: Vec<String>,
+    /// Its own short names, and the full references they mean.
+    aliases: BTreeMap<String, String>,
+    /// Profiles that it may use beside `default`.
+    profiles: Vec<String>,
+    /// What it may have, and has.
+    usage: Vec<ResourceUsage>,
+}
+
+answer! {
+    /// A tenant.
+    TenantResponse { tenant: TenantDetails }
+    example TenantDetails {
+        slug: "acme".into(),
+        deleting: false,
+        containers: 3,
+        images: vec!["docker.io/library/alpine:latest".into()],
+        aliases: BTreeMap::from([("alpine:latest".into(), "docker.io/library/alpine:latest".into())]),
+        profiles: vec![],
+        usage: vec![ResourceUsage { resource: "containers".into(), limit: 50, used: 3 }],
+    }
+}
+answer! {
+    /// All tenants, by name.
+    TenantListResponse { tenants: Vec<TenantItem> }
+    example vec![TenantItem { slug: "acme".into(), deleting: false }]
+}
+
+#[OpenApi(tag = "Tag::Administration")]
+impl Tenants {
+    /// Create a tenant
+    ///
+    /// It may use no image that is not named here.
+    #[oai(path = "/tenants", method = "post", operation_id = "createTenant")]
+    async fn create(
+        &self,
+        who: Caller<TenantsScope>,
+        body: Strict<CreateTenantRequest>,
+    ) -> poem::Result<Json<TenantResponse>> {
+        let CreateTenantRequest { slug, images, aliases, profiles, quotas } = body.0;
+        let mut wrong = Details::default();
+        let slug = wrong.take("slug", TenantSlug::parse(&slug));
+        let means = self.means((images, aliases, profiles, quotas), &mut wrong);
+        let Some(slug) = slug else { return Err(wrong.into_error().into()) };
+        wrong.finish()?;
+        crate::policy::Policy::check_scope(who.principal(), who.scope())?;
+        let tenant = self.0.store.create_tenant(&slug, &ImagePolicy::default()).await?;
+        self.0.store.set_means(&tenant, &means).await?;
+        self.details(tenant).await
+    }
+
+    /// List tenants
+    ///
+    /// All of them.
+    #[oai(path = "/tenants", method = "get", operation_id = "listTenants")]
+    async fn list(&self, _who: Caller<TenantsScope>) -> poem::Result<Json<TenantListResponse>> {
+        let tenants = self.0.store.tenants().await?.into_iter();
+        let item = |(tenant, deleting): (Tenant, bool)| TenantItem { slug: tenant.slug.to_string(), deleting };
+        Ok(TenantListResponse::of(tenants.map(item).collect()))
+    }
+
+    /// Read a tenant
+    ///
+    /// What it may use and has; while it is being deleted, how far that is.
+    #[oai(path = "/tenants/:slug", method = "get", operation_id = "getTenant")]
+    async fn read(
+        &self,
+        who: Caller<TenantsScope>,
+        /// The tenant.
+        slug: Path<String>,
+    ) -> poem::Result<Json<TenantResponse>> {
+        self.details(self.0.policy.tenant(who.principal(), who.scope(), &slug).await?).await
+    }
+
+    /// Change a tenant
+    ///
+    /// What is named is replaced as a whole. What the tenant has already stays, also beyond a lower quota.
+    #[oai(path = "/tenants/:slug", method = "patch", operation_id = "changeTenant")]
+    async fn change(
+        &self,
+        who: Caller<TenantsScope>,
+        /// The tenant.
+        slug: Path<String>,
+        body: Strict<ChangeTenantRequest>,
+    ) -> poem::Result<Json<TenantResponse>> {
+        let ChangeTenantRequest { images, aliases, profiles, quotas } = body.0;
+        let mut wrong = Details::default();
+        let means = self.means((images, aliases, profiles, quotas), &mut wrong);
+        wrong.finish()?;
+        let tenant = self.0.policy.tenant(who.principal(), who.scope(), &slug).await?;
+        self.0.store.set_means(&tenant, &means).await?;
+        self.details(tenant).await
+    }
+
+    /// Delete a tenant
+    ///
+    /// From now on its accounts are nobody. Everything it has goes, then its record; reading it tells how far that is.
+    #[oai(path = "/tenants/:slug", method = "delete", operation_id = "deleteTenant")]
+    async fn delete(
+        &self,
+        who: Caller<TenantsScope>,
+        /// The tenant.
+        slug: Path<String>,
+    ) -> poem::Result<Json<TenantResponse>> {
+        let tenant = self.0.policy.tenant(who.principal(), who.scope(), &slug).await?;
+        self.0.store.mark_deleting(&tenant).await?;
+        self.details(tenant).await
+    }
+}
+
+type Wanted =
+    (Option<Vec<String>>, Option<BTreeMap<String, String>>, Option<Vec<String>>, Option<BTreeMap<String, i64>>);
+
+impl Tenants {
+    fn means(&self, (images, aliases, profiles, quotas): Wanted, wrong: &mut Details) -> TenantMeans {
+        let image = |text: &String| ImagePattern::parse(text).map_err(|error| format!("{text:?}: {error}"));
+        let alias = |(name, target): (&String, &String)| {
+            let wrong = |error: String| format!("{name:?}: {error}");
+            Ok((ImageRequest::parse(name).map_err(wrong)?, ImageRef::parse(target).map_err(wrong)?))
+        };
+        let profile = |name: &String| match self.0.policy.has_profile(name) {
+            true => Ok(name.clone()),
+            false => Err(format!("the configuration has no profile {name:?}")),
+        };
+        let quota = |(name, maximum): (&String, &i64)| match (name.parse::<Resource>(), *maximum) {
+            (Ok(resource), 0..) => Ok((resource, *maximum)),
+            (Ok(_), _) => Err(format!("{name}: a maximum is a number from 0")),
+            (Err(error), _) => Err(error),
+        };
+        TenantMeans {
+            images: wrong
+                .take_optional("images", images, |all| all.iter().map(image).collect::<Result<BTreeSet<_>, _>>()),
+            aliases: wrong.take_optional("aliases", aliases, |all| all.iter().map(alias).collect()),
+            profiles: wrong.take_optional("profiles", profiles, |all| all.iter().map(profile).collect()),
+            quotas: wrong.take_optional("quotas", quotas, |all| all.iter().map(quota).collect()),
+        }
+    }
+
+    async fn details(&self, tenant: Tenant) -> poem::Result<Json<TenantResponse>> {
+        let store = &self.0.store;
+        let ImagePolicy { allowed, aliases } = store.image_policy(&tenant).await?;
+        let usage = store.usage(&tenant).await?.into_iter().filter(|one| !one.resource.is_momentary());
+        Ok(TenantResponse::of(TenantDetails {
+            deleting: store.is_deleting(&tenant).await?,
+            containers: store.all_containers(&tenant).await?.len() as u64,
+            images: allowed.iter().map(ToString::to_string).collect(),
+            aliases: aliases.iter().map(|(name, target)| (name.as_str().to_owned(), target.to_string())).collect(),
+            profiles: store.profiles(&tenant).await?.into_iter().collect(),
+            usage: usage.map(ResourceUsage::from).collect(),
+            slug: tenant.slug.to_string(),
+        }))
+    }
+}
