@@ -47,7 +47,7 @@ pub async fn open(config: &Config, world: World) -> Result<Opened> {
     make_private_dir(&config.data_dir)?;
     let gateway = gateway_id(&config.data_dir, world)?;
     let store = Store::open(&config.store, gateway, config.quotas.defaults.clone(), world).await?;
-    let auth = Authenticator::new(&config.auth, store.clone(), world).await?;
+    let auth = Authenticator::new(config, store.clone(), world).await?;
     Ok(Opened { store, auth })
 }
 
@@ -173,8 +173,8 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     jobs.spawn(jobs::measure(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::sweep(lifecycle.clone(), upkeep));
-    jobs.spawn(jobs::beat(store, auth));
-    jobs.spawn(jobs::forget_idle_budgets(tenants, addresses));
+    jobs.spawn(jobs::beat(store, auth.clone()));
+    jobs.spawn(jobs::forget_idle_budgets(tenants, addresses, auth));
     for listener in &bound {
         let scheme = if listener.is_tls() { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{}", listener.local_addr());

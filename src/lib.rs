@@ -11,7 +11,7 @@
 //! | `domain` | parsed types, the one error | |
 //! | `config` | defaults, file, environment; checked whole | `domain` |
 //! | `store` | tenants, accounts, keys, the ledger of containers | `domain`, `config` |
-//! | `auth` | from a password or a token to a principal | `domain`, `config`, `store` |
+//! | `auth` | from a password or a token to a principal | `domain`, `config`, `store`, `limit` |
 //! | `limit` | how fast | `domain`, `config` |
 //! | `policy` | who may do what: grants and admission | `domain`, `config`, `store` |
 //! | `engine` | the only place that talks to Podman | `domain`, `config`, `policy::grant`, `policy::spec` |

@@ -5,7 +5,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use super::caller::{Accounts as AccountsScope, Anyone, Caller, Tenants as TenantsScope};
+use super::caller::{Accounts as AccountsScope, Anyone, Caller, Peer, Tenants as TenantsScope};
 use super::json::Strict;
 use super::model::answer;
 use super::{Context, Tag};
@@ -254,13 +254,14 @@ impl Accounts {
     async fn password(
         &self,
         who: Caller<Anyone>,
+        from: Peer,
         body: Strict<ChangePasswordRequest>,
     ) -> poem::Result<Json<PasswordChangedResponse>> {
         let ChangePasswordRequest { password, new_password } = body.0;
         let mut wrong = Details::default();
         check_password("new_password", &new_password, &mut wrong);
         wrong.finish()?;
-        self.0.auth.change_password(who.principal(), &password, new_password).await?;
+        self.0.auth.change_password(who.principal(), &password, new_password, from.0).await?;
         Ok(PasswordChangedResponse::of(true))
     }
 }

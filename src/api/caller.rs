@@ -1,9 +1,10 @@
 //! The permission as a type: an operation that takes a `Caller<Exec>` is reached only with the scope `exec`.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use poem::{Request, RequestBody};
+use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
@@ -13,6 +14,17 @@ use crate::policy::Policy;
 /// Who the request's token belongs to, as the middleware found out; or why nobody.
 #[derive(Clone)]
 pub struct Recognised(pub Arc<Result<Principal>>);
+
+/// Where the request came from: the peer's address; behind a trusted proxy the one it vouches for.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+impl<'a> FromRequest<'a> for Peer {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        let found = request.extensions().get::<Self>().copied();
+        Ok(found.ok_or_else(|| Error::internal("an operation without the observe layer"))?)
+    }
+}
 
 /// The security scheme's name in the specification.
 pub const BEARER: &str = "bearerAuth";

@@ -1,6 +1,7 @@
 //! Signing in and out: JSON for people, OAuth2 forms for tools (RFC 6749, 4.3 and 6).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiRequest, ApiResponse, Object, OpenApi};
 
-use super::caller::{Anyone, Caller};
+use super::caller::{Anyone, Caller, Peer};
 use super::json::{self, Strict};
 use super::parameter::Flag;
 use super::{Context, Tag};
@@ -224,13 +225,13 @@ impl TokenOperations {
     /// Takes name and password as JSON, or as an OAuth2 form, which also takes a refresh token or an API key. The form's
     /// errors are OAuth2's own.
     #[oai(path = "/auth/token", method = "post", operation_id = "createToken")]
-    async fn create(&self, body: TokenBody) -> poem::Result<TokenAnswer> {
+    async fn create(&self, from: Peer, body: TokenBody) -> poem::Result<TokenAnswer> {
         match body {
             TokenBody::Json(Strict(TokenRequest { username, password }, _)) => {
-                let Session { access, refresh_token } = self.0.auth.sign_in(&username, &password).await?;
+                let Session { access, refresh_token } = self.0.auth.sign_in(&username, &password, from.0).await?;
                 Ok(answer(access, Some(refresh_token)))
             }
-            TokenBody::Form(form) => self.form(form).await,
+            TokenBody::Form(form) => self.form(form, from.0).await,
         }
     }
 
@@ -277,7 +278,7 @@ fn answer(access: SignedToken, refresh_token: Option<String>) -> TokenAnswer {
 }
 
 impl TokenOperations {
-    async fn form(&self, form: Form) -> poem::Result<TokenAnswer> {
+    async fn form(&self, form: Form, from: IpAddr) -> poem::Result<TokenAnswer> {
         let refuse = |error: &str, description: &str| {
             let body = OAuthError { error: error.into(), error_description: description.into() };
             Ok(TokenAnswer::OAuth(Json(body)))
@@ -289,7 +290,7 @@ impl TokenOperations {
         let field = |name: &str| fields.get(name).map(String::as_str);
         let session = match field("grant_type") {
             Some("password") => match (field("username"), field("password")) {
-                (Some(username), Some(password)) => self.0.auth.sign_in(username, password).await,
+                (Some(username), Some(password)) => self.0.auth.sign_in(username, password, from).await,
                 _ => return refuse("invalid_request", "username and password are needed"),
             },
             Some("refresh_token") => match field("refresh_token") {

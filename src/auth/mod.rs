@@ -1,10 +1,15 @@
 //! From a password or a token to a [`Principal`], always by what the records say at that moment.
 
 mod api_keys;
+mod attempts;
 mod key;
 mod password;
+mod recent;
 mod secret;
 mod token;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::config;
 use crate::domain::{Error, Kind, Login, Principal, Result, World};
@@ -38,6 +43,7 @@ pub fn check_new_password(password: &str) -> Result<()> {
 pub struct Authenticator {
     store: Store,
     passwords: Passwords,
+    attempts: Arc<attempts::Attempts>,
     tokens: Tokens,
     session_ms: i64,
 }
@@ -52,17 +58,21 @@ pub struct Session {
 
 impl Authenticator {
     /// Over the store, whose first signing key is made here if it has none.
-    pub async fn new(config: &config::Auth, store: Store, world: World) -> Result<Self> {
+    pub async fn new(config: &config::Config, store: Store, world: World) -> Result<Self> {
+        let attempts = Arc::new(attempts::Attempts::new(&config.limits.sign_ins));
+        let config = &config.auth;
         if config.hs256_secret.is_none() && store.signing_keys().await?.is_empty() {
             store.found_signing_key(&key::new_signing_key()?).await?;
         }
         let tokens = Tokens::new(config, &store.signing_keys().await?, world)?;
         let session_ms = i64::try_from(config.session_seconds.saturating_mul(1000)).map_err(Error::internal)?;
-        Ok(Self { passwords: Passwords::new(config)?, tokens, session_ms, store })
+        Ok(Self { passwords: Passwords::new(config)?, attempts, tokens, session_ms, store })
     }
 
     /// A session for whoever knows the password. One answer for every way to be wrong, after the same work.
-    pub async fn sign_in(&self, username: &str, password: &str) -> Result<Session> {
+    /// `RateLimited` for who tries too often, whatever the password.
+    pub async fn sign_in(&self, username: &str, password: &str, from: IpAddr) -> Result<Session> {
+        let attempt = self.attempts.one(username, from)?;
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(wrong_credentials());
         }
@@ -74,6 +84,7 @@ impl Authenticator {
         let matches = self.passwords.verify(password.to_owned(), hash).await?;
         match account {
             Some(account) if matches => {
+                self.attempts.succeeded(attempt);
                 let refresh = secret::refresh_token();
                 let session_id =
                     self.store.begin_session(&account, self.session_ms, Some(&secret::digest(&refresh))).await?;
@@ -152,16 +163,23 @@ impl Authenticator {
         self.tokens.public_keys()
     }
 
-    /// Another password for who knows the one there is. `Forbidden` if it is wrong, and for keys.
-    pub async fn change_password(&self, principal: &Principal, password: &str, new: String) -> Result<()> {
-        api_keys::no_key(principal)?;
-        let account = self.store.account_by_login(&principal.login).await?;
+    /// Another password for who knows the one there is. `Forbidden` if it is wrong, and for keys; `RateLimited` as for a
+    /// sign-in.
+    pub async fn change_password(&self, who: &Principal, password: &str, new: String, from: IpAddr) -> Result<()> {
+        api_keys::no_key(who)?;
+        let _attempt = self.attempts.one(&who.login.to_string(), from)?;
+        let account = self.store.account_by_login(&who.login).await?;
         let hash = account.map(|account| account.password_hash);
         if password.len() > MAX_PASSWORD_BYTES || !self.passwords.verify(password.to_owned(), hash).await? {
             return Err(Error::new(Kind::Forbidden, "the password is wrong"));
         }
         let password_hash = Some(self.hash_password(new).await?);
-        self.store.change_account(&principal.login, &AccountChange { password_hash, ..AccountChange::default() }).await
+        self.store.change_account(&who.login, &AccountChange { password_hash, ..AccountChange::default() }).await
+    }
+
+    /// Forgets attempts that count no more; to be called now and then.
+    pub fn forget_attempts(&self) {
+        self.attempts.forget_idle();
     }
 
     /// The argon2id hash of a new password.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::reader::Reader;
 use super::{
     Auth, Config, DEFAULTS, Engine, Expiry, Http, Images, Limits, Listen, Log, Mistake, Mistakes, Network, Output,
-    Profile, Quotas, Rate, Secret, Share, Store, Tls,
+    Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
 };
 use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource};
 
@@ -251,7 +251,19 @@ fn limits(r: &mut Reader) -> Limits {
             Err(message) => r.mistake(format!("limits.trusted_proxies[{index}]"), message),
         }
     }
-    Limits { tenant, address, trusted_proxies }
+    Limits { tenant, address, sign_ins: sign_ins(r), trusted_proxies }
+}
+
+fn sign_ins(r: &mut Reader) -> SignIns {
+    let mut rate = |name: &str| SlowRate {
+        per_minute: r.number(&format!("limits.{name}_per_minute"), 1..=1_000_000),
+        burst: r.number(&format!("limits.{name}_burst"), 1..=1_000_000),
+    };
+    SignIns {
+        address: rate("address_sign_ins"),
+        account_at_address: rate("account_sign_ins_from_address"),
+        account: rate("account_sign_ins"),
+    }
 }
 
 fn http(r: &mut Reader) -> Http {

@@ -165,6 +165,8 @@ pub struct Limits {
     pub tenant: Rate,
     /// Of a peer address without a valid token.
     pub address: Rate,
+    /// Of passwords that are tried.
+    pub sign_ins: SignIns,
     /// Whose forwarded headers are believed.
     pub trusted_proxies: Vec<Network>,
 }
@@ -174,6 +176,26 @@ pub struct Limits {
 pub struct Rate {
     /// Sustained.
     pub per_second: u32,
+    /// At once after a pause.
+    pub burst: u32,
+}
+
+/// How often passwords may be tried, right or wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct SignIns {
+    /// From one address.
+    pub address: SlowRate,
+    /// For one account from one address.
+    pub account_at_address: SlowRate,
+    /// For one account from all addresses that it has not been used from before.
+    pub account: SlowRate,
+}
+
+/// A rate that is counted in minutes, with its burst.
+#[derive(Debug, Clone, Copy)]
+pub struct SlowRate {
+    /// Sustained.
+    pub per_minute: u32,
     /// At once after a pause.
     pub burst: u32,
 }

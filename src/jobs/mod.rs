@@ -163,10 +163,11 @@ pub async fn beat(store: Store, auth: Authenticator) {
 }
 
 /// Forgets budgets that are full again, so that addresses seen once do not stay in memory.
-pub async fn forget_idle_budgets(tenants: Arc<Limiter<String>>, addresses: Arc<Limiter<IpAddr>>) {
+pub async fn forget_idle_budgets(tenants: Arc<Limiter<String>>, addresses: Arc<Limiter<IpAddr>>, auth: Authenticator) {
     loop {
         tokio::time::sleep(SETTLED).await;
         tenants.forget_idle();
         addresses.forget_idle();
+        auth.forget_attempts();
     }
 }

@@ -1,4 +1,4 @@
-//! How fast: one budget a tenant, and one a peer address for whoever has shown no valid token.
+//! How fast: one budget a tenant, one a peer address for whoever has shown no valid token, and slower ones for passwords.
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, QuantaClock, StateInformati
 /// A budget per key.
 pub struct Limiter<K: Hash + Eq + Clone> {
     name: &'static str,
-    rate: config::Rate,
+    quota: Quota,
     clock: QuantaClock,
     buckets: Keyed<K>,
 }
@@ -41,17 +41,25 @@ pub struct Budget {
 impl<K: Hash + Eq + Clone> Limiter<K> {
     /// A limiter of that rate; `name` shows in the headers.
     pub fn new(name: &'static str, rate: config::Rate) -> Self {
-        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(rate.per_second)).allow_burst(at_least_one(rate.burst));
+        Self::of(name, Quota::per_second(at_least_one(rate.per_second)).allow_burst(at_least_one(rate.burst)))
+    }
+
+    /// A limiter of so many a minute.
+    pub fn slow(name: &'static str, rate: config::SlowRate) -> Self {
+        Self::of(name, Quota::per_minute(at_least_one(rate.per_minute)).allow_burst(at_least_one(rate.burst)))
+    }
+
+    fn of(name: &'static str, quota: Quota) -> Self {
         let clock = QuantaClock::default();
         let buckets = RateLimiter::dashmap_with_clock(quota, clock.clone()).with_middleware();
-        Self { name, rate, clock, buckets }
+        Self { name, quota, clock, buckets }
     }
 
     /// Spends one request of `key`'s budget. Both answers carry what is left.
     pub fn spend(&self, key: &K) -> (Budget, Result<(), Error>) {
-        let window = u64::from(self.rate.burst.div_ceil(self.rate.per_second)).max(1);
-        let budget = |remaining, reset| Budget { name: self.name, quota: self.rate.burst, window, remaining, reset };
+        let window = self.quota.burst_size_replenished_in().as_secs_f64().ceil().max(1.0) as u64;
+        let quota = self.quota.burst_size().get();
+        let budget = |remaining, reset| Budget { name: self.name, quota, window, remaining, reset };
         match self.buckets.check_key(key) {
             Ok(state) => (budget(state.remaining_burst_capacity(), 1), Ok(())),
             Err(not_until) => {
@@ -67,6 +75,10 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         self.buckets.retain_recent();
         self.buckets.shrink_to_fit();
     }
+}
+
+fn at_least_one(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
 /// What an address is counted as: itself, or its /64, which one host owns whole (RFC 6177).
@@ -92,6 +104,16 @@ mod tests {
         assert!(matches!(passed.unwrap_err().kind, Kind::RateLimited(1)));
         assert_eq!(budget.reset, 1);
         assert!(limiter.spend(&2).1.is_ok(), "another key has its own budget");
+    }
+
+    #[test]
+    fn some_budgets_come_back_slowly() {
+        let limiter = Limiter::slow("t", config::SlowRate { per_minute: 6, burst: 3 });
+        let (budget, _) = limiter.spend(&1);
+        assert_eq!((budget.quota, budget.window), (3, 30));
+        assert!(limiter.spend(&1).1.is_ok() && limiter.spend(&1).1.is_ok());
+        let (budget, passed) = limiter.spend(&1);
+        assert!(passed.is_err() && (9..=10).contains(&budget.reset), "{budget:?}");
     }
 
     #[test]

@@ -8,8 +8,7 @@ use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use super::envelope::answer;
 use super::observe::RequestId;
-use super::peer::Peer;
-use crate::api::caller::Recognised;
+use crate::api::caller::{Peer, Recognised};
 use crate::api::contract::{Contract, Found};
 use crate::domain::{Error, World};
 use crate::limit::{Budget, Limiter, address_key};

@@ -6,9 +6,9 @@ use std::time::Instant;
 use poem::http::HeaderValue;
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
-use super::peer::{Peer, peer};
+use super::peer::peer;
 use crate::api::BodyLimits;
-use crate::api::caller::Recognised;
+use crate::api::caller::{Peer, Recognised};
 use crate::api::contract::{Contract, Found};
 use crate::config::Network;
 use crate::domain::World;

@@ -4,11 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use poem::{Addr, Request};
 
+use crate::api::caller::Peer;
 use crate::config::Network;
-
-/// The peer's address; behind a trusted proxy the one it vouches for.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub IpAddr);
 
 /// `X-Forwarded-For` is read from the right, past every proxy that we trust: what stands left of that anybody may have
 /// written (SECURITY rule 20).

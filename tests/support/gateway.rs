@@ -105,7 +105,8 @@ impl Site {
             "data_dir = {:?}\nlisten = [{{ address = \"127.0.0.1:0\" }}]\n\
              [engine]\nurl = \"unix://{}\"\n\
              [auth]\nhash_memory_kib = 64\nhash_passes = 1\n\
-             [limits]\nrequests_per_second = 10000\nburst = 10000\naddress_requests_per_second = 10000\naddress_burst = 10000\n",
+             [limits]\nrequests_per_second = 10000\nburst = 10000\naddress_requests_per_second = 10000\naddress_burst = 10000\n\
+             address_sign_ins_burst = 10000\naccount_sign_ins_from_address_burst = 10000\naccount_sign_ins_burst = 10000\n",
             dir.join("data"),
             podman.socket.display(),
         );
