@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem::http::header;
-use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
+use bytes::Bytes;
+use poem::{Body, Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -179,7 +180,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         let scheme = if listener.is_tls() { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{}", listener.local_addr());
     }
-    let cut = serve::run(bound, endpoint, &config.http, shutdown).await;
+    let cut = serve::run(bound, endpoint, &config.http, world, shutdown).await;
     if cut > 0 {
         tracing::warn!(connections = cut, "connections were cut after the drain's time");
     }
@@ -191,7 +192,8 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
 
 /// Every path the gateway knows.
 fn routes(context: Context) -> Result<impl Endpoint> {
-    let spec: Arc<str> = serde_json::to_string_pretty(&document()?).map_err(Error::internal)?.into();
+    // One copy, whoever is slow to take it.
+    let spec: Bytes = serde_json::to_vec_pretty(&document()?).map_err(Error::internal)?.into();
     let (engine, auth) = (context.engine.clone(), context.auth.clone());
     let ready = poem::endpoint::make(move |_| {
         let engine = engine.clone();
@@ -203,7 +205,7 @@ fn routes(context: Context) -> Result<impl Endpoint> {
         .at("/livez", get(make_sync(|_| probe("alive"))))
         .at("/readyz", get(ready))
         .at("/.well-known/jwks.json", get(make_sync(move |_| json(auth.public_keys().to_string()))))
-        .at(format!("{}{SPECIFICATION}", api::PREFIX), make_sync(move |_| json(spec.to_string())))
+        .at(format!("{}{SPECIFICATION}", api::PREFIX), make_sync(move |_| json(spec.clone())))
         .nest(api::PREFIX, api::service(context))
         .map_to_response())
 }
@@ -212,6 +214,6 @@ fn probe(status: &str) -> Response {
     json(format!("{{\"status\":\"{status}\"}}"))
 }
 
-fn json(body: String) -> Response {
+fn json(body: impl Into<Body>) -> Response {
     Response::builder().header(header::CONTENT_TYPE, "application/json").body(body)
 }

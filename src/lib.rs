@@ -19,7 +19,7 @@
 //! | `api` | typed operations, one file a resource | `domain`, `config`, `auth`, `policy`, `store`, `engine`, `lifecycle` |
 //! | `docs` | the documentation page | `domain` |
 //! | `middleware` | the layers around every request | `domain`, `config`, `auth`, `limit`, `api` |
-//! | `serve` | accept loop, TLS, drain | `config` |
+//! | `serve` | accept loop, TLS, drain | `domain`, `config` |
 //! | `jobs` | what runs by itself | `domain`, `auth`, `limit`, `lifecycle`, `policy::grant`, `store` |
 //! | `app` | wiring | everything |
 //! | `cli` | the command line | everything |

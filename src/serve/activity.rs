@@ -5,6 +5,7 @@
 //! the wait for the next request too, so that one number would have to serve for both. HTTP/2 has none.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -55,16 +56,33 @@ struct State {
     head: Head,
     /// Since when the peer takes none of the bytes that are being sent to it.
     blocked_since: Option<Instant>,
+    /// By request: since when the peer could have taken the next piece of its response. On HTTP/2 a peer that gives no
+    /// window blocks no socket, and may answer our PINGs for ever.
+    offered: HashMap<u64, Instant>,
+    requests: u64,
     closing_since: Option<Instant>,
 }
 
 /// One running request; dropped when the response's last byte went to hyper, or the request was abandoned.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Activity>);
+pub(super) struct Running {
+    activity: Arc<Activity>,
+    number: u64,
+}
 
 impl Running {
     pub fn activity(&self) -> &Activity {
-        &self.0
+        &self.activity
+    }
+
+    /// Something of the response is there for the peer to take.
+    pub fn offers(&self) {
+        self.activity.state().offered.insert(self.number, Instant::now());
+    }
+
+    /// The peer has all there is, and waits for us.
+    pub fn waits(&self) {
+        self.activity.state().offered.remove(&self.number);
     }
 }
 
@@ -82,6 +100,8 @@ impl Activity {
                 head_since: None,
                 head: Head::default(),
                 blocked_since: None,
+                offered: HashMap::new(),
+                requests: 0,
                 closing_since: None,
             }),
             upgraded: AtomicBool::new(false),
@@ -118,7 +138,8 @@ impl Activity {
         state.used = true;
         state.http2 = http2;
         state.had_body = has_body;
-        (Running(Arc::clone(self)), ambiguous)
+        state.requests += 1;
+        (Running { activity: Arc::clone(self), number: state.requests }, ambiguous)
     }
 
     /// The connection was handed to whoever asked for its upgrade; no deadline of ours applies any more.
@@ -146,7 +167,7 @@ impl Activity {
     /// The instant by which something must have happened, as it looks at `now`.
     pub fn deadline(&self, now: Instant) -> (Instant, Expiry) {
         let state = self.state();
-        if let Some(since) = state.blocked_since {
+        if let Some(since) = state.offered.values().copied().chain(state.blocked_since).min() {
             (since + self.idle, Expiry::Late("the peer takes no data"))
         } else if state.running > 0 {
             // The end of an HTTP/2 stream may not wake the connection's task. Looking this often is exact all the same:
@@ -171,7 +192,8 @@ impl Activity {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.activity.state();
+        state.offered.remove(&self.number);
         state.running -= 1;
         if state.running == 0 {
             state.waiting_since = Instant::now();

@@ -31,6 +31,7 @@ use super::{
     slots::Slot,
     socket::{Socket, reached},
 };
+use crate::domain::World;
 
 /// How often a peer on HTTP/2 is asked whether it is still there, and how long it may take to say so.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -41,6 +42,7 @@ pub(super) struct Shared<E> {
     endpoint: Arc<E>,
     limits: Limits,
     builder: Builder<TokioExecutor>,
+    world: World,
 }
 
 /// A connection that was accepted.
@@ -53,7 +55,7 @@ pub(super) struct Accepted {
 }
 
 impl<E: Endpoint + 'static> Shared<E> {
-    pub fn new(endpoint: E, limits: Limits) -> Self {
+    pub fn new(endpoint: E, limits: Limits, world: World) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         let mut http1 = builder.http1();
         http1
@@ -73,7 +75,7 @@ impl<E: Endpoint + 'static> Shared<E> {
             .max_header_list_size(limits.http2_header_list())
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_WITHIN);
-        Self { endpoint: Arc::new(endpoint), limits, builder }
+        Self { endpoint: Arc::new(endpoint), limits, builder, world }
     }
 
     /// Serves the connection to its end.
@@ -109,8 +111,8 @@ impl<E: Endpoint + 'static> Shared<E> {
         let socket = Socket::new(socket, Arc::clone(&activity), phase.clone(), slot);
         let service = service_fn({
             let (endpoint, activity) = (Arc::clone(&self.endpoint), Arc::clone(&activity));
-            let max_headers = self.limits.max_headers;
-            move |request| exchange::answer(request, Arc::clone(&endpoint), &origin, &activity, max_headers)
+            let (max_headers, world) = (self.limits.max_headers, self.world);
+            move |request| exchange::answer(request, Arc::clone(&endpoint), &origin, &activity, max_headers, world)
         });
         // In a box for the same reason: the task would keep room for every place that it is moved through.
         let mut connection = Box::pin(self.builder.serve_connection_with_upgrades(TokioIo::new(socket), service));

@@ -5,13 +5,13 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http_body_util::combinators::BoxBody;
 use hyper::{
     HeaderMap, Request, Response, StatusCode, Version,
-    body::{Body, Frame, Incoming, SizeHint},
+    body::{Body, Bytes, Frame, Incoming, SizeHint},
     header,
 };
 use poem::{
@@ -24,6 +24,11 @@ use super::{
     activity::{Activity, Running},
     upload::Upload,
 };
+use crate::domain::{World, timestamp};
+
+/// How much of a response goes to hyper at once, in bytes: as slowly as the peer takes one after the other, so slowly the
+/// next is given.
+const PIECE: usize = 64 << 10;
 
 /// Where a connection's requests come from.
 #[derive(Clone)]
@@ -42,6 +47,7 @@ pub(super) fn answer<E: Endpoint + 'static>(
     origin: &Origin,
     activity: &Arc<Activity>,
     max_headers: usize,
+    world: World,
 ) -> impl Future<Output = Result<Response<impl Body<Data: Send, Error = std::io::Error> + use<E>>, Infallible>> + use<E>
 {
     let http2 = request.version() == Version::HTTP_2;
@@ -50,7 +56,7 @@ pub(super) fn answer<E: Endpoint + 'static>(
         if ambiguous { Some(Refusal::Framing) } else { refusal(request.version(), request.headers(), max_headers) };
     let local = LocalAddr(Addr::SocketAddr(origin.local));
     let peer = RemoteAddr(Addr::SocketAddr(origin.peer));
-    let scheme = origin.scheme.clone();
+    let (scheme, origin_peer) = (origin.scheme.clone(), origin.peer);
     let (head, body) = request.into_parts();
     let body = Upload::new(body, http2);
     async move {
@@ -60,20 +66,24 @@ pub(super) fn answer<E: Endpoint + 'static>(
                 let body = poem::Body::from(BoxBody::new(body));
                 endpoint.get_response(poem::Request::from_parts(head, body)).await
             }
-            Some(refusal) => refusal.response(),
+            Some(refusal) => refusal.response(origin_peer, world),
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             running.activity().upgrade();
         }
         let response: Response<_> = response.into();
-        Ok(response.map(|inner| Counted { inner, _running: running }))
+        Ok(response.map(|inner| {
+            running.offers();
+            Counted { inner, rest: Bytes::new(), running }
+        }))
     }
 }
 
 /// Why a request never reaches the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Several `Content-Length`s, or one beside `Transfer-Encoding`, or a coding other than `chunked` alone.
+    /// Several `Content-Length`s, or one beside `Transfer-Encoding`, or a coding other than `chunked` alone, or a line
+    /// that ends without a carriage return.
     Framing,
     /// HTTP/1.1 wants exactly one `Host` (RFC 9112, 3.2).
     Host,
@@ -100,44 +110,67 @@ fn refusal(version: Version, headers: &HeaderMap, max_headers: usize) -> Option<
 }
 
 impl Refusal {
-    /// The error in the envelope of the API, without the fields that only the layers behind know.
-    /// The connection closes afterwards, because nobody can tell where the next request begins.
-    fn response(self) -> poem::Response {
+    /// The error in the envelope of the API. The connection closes afterwards, because nobody can tell where the next
+    /// request begins.
+    fn response(self, peer: SocketAddr, world: World) -> poem::Response {
         let (status, message) = match self {
             Self::Framing => (StatusCode::BAD_REQUEST, "the request's framing is ambiguous"),
             Self::Host => (StatusCode::BAD_REQUEST, "an HTTP/1.1 request needs exactly one Host header"),
             Self::Headers => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers"),
         };
-        let code = status.as_u16();
+        let (code, id, timestamp) = (status.as_u16(), (world.new_id)(), timestamp((world.now)()));
+        tracing::info!(http.status = code, request.id = id, client.address = %peer.ip(), "refused: {message}");
         poem::Response::builder()
             .status(status)
             .header(header::CONNECTION, "close")
+            .header("x-request-id", &id)
             .content_type("application/json")
             .body(format!(
-                r#"{{"success":false,"error":{{"message":"{message}","code":{code},"type":"ValidationError","details":[]}}}}"#
+                r#"{{"error":{{"code":{code},"message":"{message}","type":"ValidationError"}},"request_id":"{id}","success":false,"timestamp":"{timestamp}"}}"#
             ))
     }
 }
 
-/// A response body whose end is the end of the request.
+/// A response body in pieces, whose end is the end of the request.
 struct Counted<B> {
     inner: B,
-    _running: Running,
+    /// Of the last piece that came from `inner`, what hyper did not get yet.
+    rest: Bytes,
+    running: Running,
 }
 
-impl<B: Body + Unpin> Body for Counted<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if self.rest.is_empty() {
+            let polled = Pin::new(&mut self.inner).poll_frame(cx);
+            if polled.is_pending() {
+                self.running.waits();
+            }
+            match ready!(polled).transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => self.rest = data,
+                Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
+                None => return Poll::Ready(None),
+            }
+        }
+        self.running.offers();
+        let length = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let (inner, rest) = (self.inner.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }

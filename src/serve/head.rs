@@ -2,8 +2,9 @@
 //!
 //! hyper parses `Content-Length` next to `Transfer-Encoding` as the latter alone and closes afterwards, and takes one of
 //! several equal `Content-Length`s; it removes the traces from the headers that a handler gets. Both are allowed by
-//! RFC 9112 (6.1, 6.3) but are what request smuggling is made of, so this gateway refuses them. To see them it reads the
-//! names at the beginnings of lines in the bytes that pass.
+//! RFC 9112 (6.1, 6.3) but are what request smuggling is made of, so this gateway refuses them; and so are lines that end
+//! in a line feed alone (2.2), which a proxy in front may take for part of the line. To see them it reads the names at the
+//! beginnings of lines, and their ends, in the bytes that pass.
 //!
 //! It reads a head only where it sees the beginning: for a request that was pipelined behind another it gives no
 //! verdict, and hyper's safe reading stands.
@@ -18,8 +19,10 @@ const NAME: usize = ENCODING.len();
 pub(super) struct Head {
     name: [u8; NAME],
     filled: usize,
+    last: u8,
     begun: bool,
     ended: bool,
+    bare: bool,
     lengths: u32,
     encodings: u32,
 }
@@ -47,9 +50,9 @@ impl Head {
         self.begun
     }
 
-    /// Whether a whole head was seen, and where its body ends is said more than once.
+    /// Whether a whole head was seen, and where it or its body ends is said in a way that others may read differently.
     pub fn is_ambiguous(&self) -> bool {
-        self.ended && (self.lengths > 1 || (self.lengths > 0 && self.encodings > 0))
+        self.ended && (self.bare || self.lengths > 1 || (self.lengths > 0 && self.encodings > 0))
     }
 
     fn fill(&mut self, part: &[u8]) {
@@ -57,10 +60,12 @@ impl Head {
         let taken = part.len().min(free.len());
         free[..taken].copy_from_slice(&part[..taken]);
         self.filled += taken;
+        self.last = part.last().copied().unwrap_or(self.last);
         self.begun |= !matches!(&self.name[..self.filled], b"" | b"\r");
     }
 
     fn end_line(&mut self) {
+        self.bare |= self.begun && self.last != b'\r';
         let line = &self.name[..self.filled];
         if matches!(line, b"" | b"\r") {
             self.ended = self.begun;
@@ -68,7 +73,7 @@ impl Head {
             self.lengths += u32::from(starts_with(line, LENGTH));
             self.encodings += u32::from(starts_with(line, ENCODING));
         }
-        self.filled = 0;
+        (self.filled, self.last) = (0, 0);
     }
 }
 
@@ -101,6 +106,14 @@ mod tests {
         assert!(ambiguous("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"));
         assert!(ambiguous("transfer-encoding:chunked\nA: b\nCONTENT-LENGTH: 5\r\n"));
         assert!(ambiguous("Content-Length: 5\r\nContent-Length: 5\r\n"));
+    }
+
+    #[test]
+    fn says_when_a_line_ends_in_a_line_feed_alone() {
+        assert!(ambiguous("Host: x\n"));
+        assert!(ambiguous("Host: x\r\nX: a much longer line than any name that is looked for\nY: z\r\n"));
+        assert!(read(&["GET / HTTP/1.1\r\nHost: x\r\n\n"]).is_ambiguous());
+        assert!(!read(&["\n\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"]).is_ambiguous(), "before the head");
     }
 
     #[test]

@@ -42,6 +42,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{pin, sync::watch, task::JoinSet};
 
 use crate::config::Http;
+use crate::domain::World;
 
 use self::{accept::Acceptor, connection::Shared, limits::Limits, slots::Slots};
 pub use self::{
@@ -72,22 +73,24 @@ pub async fn run<E: poem::Endpoint + 'static>(
     bound: Vec<Bound>,
     endpoint: E,
     http: &Http,
+    world: World,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
-    serve(bound, endpoint, Limits::from(http), shutdown).await
+    serve(bound, endpoint, Limits::from(http), world, shutdown).await
 }
 
 async fn serve<E: poem::Endpoint + 'static>(
     bound: Vec<Bound>,
     endpoint: E,
     limits: Limits,
+    world: World,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
     let (phase, told) = watch::channel(Phase::Serving);
     let slots = Slots::new(limits.max_connections, limits.max_connections_per_address);
     let certificates: Vec<_> = bound.iter().filter_map(Bound::certificate).collect();
     let drain = limits.drain;
-    let shared = Arc::new(Shared::new(endpoint, limits));
+    let shared = Arc::new(Shared::new(endpoint, limits, world));
 
     // In tasks of their own, so that accepting runs on the worker threads whatever thread polls this future.
     let mut background = JoinSet::new();

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
-use crate::support::client::whole;
+use crate::support::client::{keys, whole};
 use crate::support::{Client, Site, Story};
 
 /// None of the answers may have made anything.
@@ -128,9 +128,16 @@ async fn a_body_has_a_size_and_a_type() {
         }
         client.send(request.body(whole(good.clone())).unwrap()).await
     };
-    for wrong in
-        ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data", "json", ""]
-    {
+    for wrong in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "multipart/form-data",
+        "json",
+        "",
+        "application/json; charset=utf-16",
+        "application/json;charset=\"latin-1\"",
+    ] {
         send(&[("content-type", wrong)]).await.refused(415, "ValidationError");
     }
     send(&[]).await.refused(415, "ValidationError");
@@ -139,7 +146,7 @@ async fn a_body_has_a_size_and_a_type() {
         refused.refused(415, "ValidationError");
     }
     nothing_was_made(&story).await;
-    send(&[("content-type", "Application/JSON; charset=utf-8"), ("content-encoding", "identity")]).await.ok();
+    send(&[("content-type", "Application/JSON; charset=\"UTF-8\""), ("content-encoding", "identity")]).await.ok();
     // Where no body is asked for, none of this matters.
     client.call("POST", "/containers/x/start", None).await.ok();
 }
@@ -228,6 +235,7 @@ async fn ambiguous_framing_is_refused() {
     let Client { address, token } = &story.client;
     let token = token.as_ref().unwrap();
     let body = json!({"image": "alpine", "name": "x", "command": "sleep 300"}).to_string();
+    let mut explained = 0;
     let (length, chunk) = (body.len(), format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()));
     for (framing, body) in [
         (format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n"), &chunk),
@@ -236,6 +244,7 @@ async fn ambiguous_framing_is_refused() {
         (format!("Content-Length: {length}\r\nContent-Length: 0\r\n"), &body),
         ("Transfer-Encoding: chunked, identity\r\n".to_owned(), &chunk),
         (format!("Content-Length: +{length}\r\n"), &body),
+        (format!("Content-Length: {length}\n"), &body),
     ] {
         let request = format!(
             "POST /api/v1/containers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
@@ -243,6 +252,15 @@ async fn ambiguous_framing_is_refused() {
         );
         let answer = crate::serve::talk(*address, request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{framing}: {answer}");
+        // What hyper itself refuses has no body.
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        if let Ok(body) = serde_json::from_str::<serde_json::Value>(body) {
+            assert_eq!(keys(&body), ["error", "request_id", "success", "timestamp"].into(), "{body}");
+            assert_eq!(body["error"]["code"], 400, "{body}");
+            assert!(head.contains(&format!("x-request-id: {}", body["request_id"].as_str().unwrap())), "{head}");
+            explained += 1;
+        }
     }
+    assert!(explained >= 4, "{explained}");
     nothing_was_made(&story).await;
 }

@@ -1,5 +1,9 @@
 //! A client that is slow, silent or gone holds nothing for long.
 
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
 use super::*;
 
 /// A server on which a head has 200 ms and idleness 600.
@@ -69,4 +73,47 @@ async fn a_client_that_reads_nothing_is_dropped() {
     let mut socket = server.sent("GET /send/50000000 HTTP/1.1\r\nHost: x\r\n\r\n").await;
     tokio::time::sleep(Duration::from_millis(900)).await;
     assert!(rest(&mut socket).await.len() < 50_000_000, "it was cut short");
+}
+
+/// One request over HTTP/2 for that many bytes, by a client whose streams have a window of so many.
+async fn over_http2(server: &Server, bytes: usize, window: u32) -> Http2 {
+    let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    client.initial_stream_window_size(window);
+    let (mut sender, connection) = client.handshake(TokioIo::new(server.connect().await)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get(format!("http://x/send/{bytes}")).body(Empty::<Bytes>::new()).unwrap();
+    let body = sender.send_request(request).await.unwrap().into_body();
+    Http2 { body, connection, _open: sender }
+}
+
+struct Http2 {
+    body: hyper::body::Incoming,
+    connection: JoinHandle<hyper::Result<()>>,
+    /// Without it the client closes.
+    _open: hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
+}
+
+/// Its socket is not blocked, and it answers our PINGs.
+#[tokio::test]
+async fn a_stream_without_a_window_holds_nothing_for_long() {
+    let server = impatient().await;
+    let begun = Instant::now();
+    let http2 = over_http2(&server, 10, 0).await;
+    let _ = timeout(Duration::from_secs(4), http2.connection).await.expect("the server should have closed");
+    took(begun, 590);
+}
+
+#[tokio::test]
+async fn a_slow_reader_on_http2_gets_all() {
+    let server = impatient().await;
+    let mut http2 = over_http2(&server, 300_000, 65_535).await;
+    let (mut taken, begun) = (0, Instant::now());
+    while let Some(frame) = http2.body.frame().await {
+        let data = frame.expect("it was not cut").into_data().unwrap();
+        taken += data.len();
+        // As long as the window is not given back, nothing more comes.
+        tokio::time::sleep(Duration::from_millis(data.len() as u64 / 200)).await;
+    }
+    assert_eq!(taken, 300_000);
+    assert!(begun.elapsed() > Duration::from_millis(1200), "slower than the idle time allows all of it");
 }
