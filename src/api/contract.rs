@@ -195,6 +195,9 @@ impl Operation {
         }
         let given = request.content_type().unwrap_or_default();
         let essence = given.split(';').next().unwrap_or_default().trim();
+        if !charsets(given).all(|name| name.eq_ignore_ascii_case("utf-8")) {
+            return Err(Error::new(Kind::MediaType, "text is taken in UTF-8 only"));
+        }
         if self.body_types.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
             return Ok(());
         }
@@ -216,6 +219,13 @@ impl Operation {
         }
         wrong.finish()
     }
+}
+
+/// The encodings that a `Content-Type` claims.
+fn charsets(content_type: &str) -> impl Iterator<Item = &str> {
+    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let named = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    named.map(|(_, value)| value.trim().trim_matches('"'))
 }
 
 /// The path's answer when no operation was found.

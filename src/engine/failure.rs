@@ -22,6 +22,7 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("device or resource busy", Kind::Busy, "Podman is busy with this; try again"),
     ("seccomp profile", Kind::EngineDown, "the host has no seccomp profile; ask its administrator"),
     ("no such container", Kind::NotFound, "no such container"),
+    ("container has already been removed", Kind::NotFound, "no such container"),
     ("no container with", Kind::NotFound, "no such container"),
     ("that name is already in use", Kind::Conflict, "the name is in use"),
     ("no such volume", Kind::NotFound, "no such volume"),

@@ -38,6 +38,7 @@ async fn a_list_comes_in_pages_and_by_status() {
         ("cursor=x", "cursor"),
         ("status=", "status"),
         ("status=A", "status"),
+        ("status=runing", "status"),
     ] {
         client.get(&format!("/containers?{query}")).await.blames(&[field]);
     }

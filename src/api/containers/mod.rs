@@ -35,6 +35,10 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 /// How many containers are asked about at once for one list.
 const LIST_CALLS: usize = 4;
 
+/// What a list can be asked for: Podman's words, and ours.
+const STATUSES: &[&str] =
+    &["created", "initialized", "running", "paused", "stopping", "stopped", "exited", "removing", "unknown"];
+
 #[OpenApi(tag = "Tag::Containers")]
 impl Containers {
     /// Create a container
@@ -84,7 +88,8 @@ impl Containers {
     async fn list(
         &self,
         who: Caller<ContainersRead>,
-        /// Only those of this status, such as `running`.
+        /// Only those of this status: created, initialized, running, paused, stopping, stopped, exited, removing or
+        /// unknown.
         status: Query<Option<String>>,
         /// At most so many; the answer's `next_cursor` continues.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
@@ -92,8 +97,8 @@ impl Containers {
         /// The `next_cursor` of the answer before.
         cursor: Query<Option<String>>,
     ) -> poem::Result<Json<ContainerListResponse>> {
-        if status.0.as_ref().is_some_and(|word| word.is_empty() || !word.bytes().all(|b| b.is_ascii_lowercase())) {
-            return Err(invalid_parameter("status", "must be a word such as running").into());
+        if status.0.as_deref().is_some_and(|word| !STATUSES.contains(&word)) {
+            return Err(invalid_parameter("status", &format!("must be one of {}", STATUSES.join(", "))).into());
         }
         let after = cursor.0.as_deref().map(Cursor::parse).transpose()?;
         let grants = self.0.policy.containers(who.principal()).await?;
