@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::http::header;
 use bytes::Bytes;
+use poem::http::header;
 use poem::{Body, Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use crate::api::contract::{Contract, SPECIFICATION};
 use crate::api::{self, BodyLimits, Context, LargeBodies};
@@ -20,7 +21,7 @@ use crate::domain::{Error, Kind, Result, World};
 use crate::engine::Engine;
 use crate::lifecycle::{FailPoint, Lifecycle};
 use crate::limit::Limiter;
-use crate::middleware::{self, Parts};
+use crate::middleware::{self, Idempotency, Parts};
 use crate::policy::Policy;
 use crate::policy::grant::SystemGrant;
 use crate::store::Store;
@@ -137,6 +138,8 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         world,
         started: (world.now)(),
     };
+    let idempotency = Idempotency { store: store.clone(), kept: config.idempotency.kept, tasks: TaskTracker::new() };
+    let begun = idempotency.tasks.clone();
     let parts = Parts {
         contract: Arc::new(Contract::new(&document()?)?),
         auth: auth.clone(),
@@ -150,6 +153,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
             deadline: Duration::from_secs(config.http.body_deadline_seconds),
             large: LargeBodies::default(),
         },
+        idempotency,
         world,
     };
     let endpoint = middleware::wrap(routes(context)?, parts);
@@ -174,7 +178,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     jobs.spawn(jobs::measure(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::sweep(lifecycle.clone(), upkeep));
-    jobs.spawn(jobs::beat(store, auth.clone()));
+    jobs.spawn(jobs::beat(store, auth.clone(), config.idempotency));
     jobs.spawn(jobs::forget_idle_budgets(tenants, addresses, auth));
     for listener in &bound {
         let scheme = if listener.is_tls() { "https" } else { "http" };
@@ -185,6 +189,8 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         tracing::warn!(connections = cut, "connections were cut after the drain's time");
     }
     jobs.shutdown().await;
+    begun.close();
+    begun.wait().await;
     lifecycle.finish().await;
     tracing::info!("ended");
     Ok(())

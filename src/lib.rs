@@ -18,9 +18,9 @@
 //! | `lifecycle` | several steps over store and engine | `domain`, `config`, `policy::grant`, `store`, `engine` |
 //! | `api` | typed operations, one file a resource | `domain`, `config`, `auth`, `policy`, `store`, `engine`, `lifecycle` |
 //! | `docs` | the documentation page | `domain` |
-//! | `middleware` | the layers around every request | `domain`, `config`, `auth`, `limit`, `api` |
+//! | `middleware` | the layers around every request | `domain`, `config`, `auth`, `limit`, `store`, `api` |
 //! | `serve` | accept loop, TLS, drain | `domain`, `config` |
-//! | `jobs` | what runs by itself | `domain`, `auth`, `limit`, `lifecycle`, `policy::grant`, `store` |
+//! | `jobs` | what runs by itself | `domain`, `config`, `auth`, `limit`, `lifecycle`, `policy::grant`, `store` |
 //! | `app` | wiring | everything |
 //! | `cli` | the command line | everything |
 

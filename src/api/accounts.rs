@@ -10,7 +10,7 @@ use super::json::Strict;
 use super::model::answer;
 use super::{Context, Tag};
 use crate::auth::check_new_password;
-use crate::domain::{AccountName, Details, Error, Kind, Login, Result, timestamp_ms};
+use crate::domain::{AccountName, Attempt, Details, Error, Kind, Login, Result, timestamp_ms};
 use crate::policy::AccountsGrant;
 use crate::store::{AccountChange, AccountInfo};
 
@@ -151,7 +151,7 @@ impl Accounts {
         who: Caller<AccountsScope>,
         body: Strict<CreateAccountRequest>,
     ) -> poem::Result<Json<AccountResponse>> {
-        self.make(self.0.policy.accounts(who.principal(), who.scope())?, body.0).await
+        self.make(self.0.policy.accounts(who.principal(), who.scope())?, body.0, who.attempt()).await
     }
 
     /// List accounts
@@ -200,7 +200,7 @@ impl Accounts {
         slug: Path<String>,
         body: Strict<CreateAccountRequest>,
     ) -> poem::Result<Json<AccountResponse>> {
-        self.make(self.0.policy.accounts_of(who.principal(), who.scope(), &slug).await?, body.0).await
+        self.make(self.0.policy.accounts_of(who.principal(), who.scope(), &slug).await?, body.0, who.attempt()).await
     }
 
     /// List a tenant's accounts
@@ -272,7 +272,12 @@ fn check_password(field: &str, password: &str, wrong: &mut Details) {
 }
 
 impl Accounts {
-    async fn make(&self, grant: AccountsGrant, body: CreateAccountRequest) -> poem::Result<Json<AccountResponse>> {
+    async fn make(
+        &self,
+        grant: AccountsGrant,
+        body: CreateAccountRequest,
+        attempt: Option<&Attempt>,
+    ) -> poem::Result<Json<AccountResponse>> {
         let mut wrong = Details::default();
         let name = wrong.take("name", AccountName::parse(&body.name));
         let role = role(&grant, &body.role, &mut wrong)?;
@@ -280,8 +285,14 @@ impl Accounts {
         let (Some(name), Some(role)) = (name, role) else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         let login = grant.login(name);
+        if let Some((attempt, id)) = Attempt::earlier(attempt)
+            && let Some(made) = self.0.store.account_info(&login).await?.filter(|account| account.id == id)
+        {
+            attempt.was_made();
+            return Ok(AccountResponse::of(made.into()));
+        }
         let hash = self.0.auth.hash_password(body.password).await?;
-        self.0.store.create_account(&login, role, &hash).await?;
+        self.0.store.create_account(&login, role, &hash, attempt).await?;
         Ok(AccountResponse::of(self.found(&login).await?.into()))
     }
 
@@ -296,7 +307,7 @@ impl Accounts {
         name: &str,
         body: ChangeAccountRequest,
     ) -> poem::Result<Json<AccountResponse>> {
-        let login = self.target(&grant, name).await?;
+        let account = self.target(&grant, name).await?;
         let mut wrong = Details::default();
         let role = match &body.role {
             Some(text) => role(&grant, text, &mut wrong)?,
@@ -311,23 +322,23 @@ impl Accounts {
             None => None,
         };
         let change = AccountChange { role, disabled: body.disabled, password_hash };
-        self.0.store.change_account(&login, &change).await?;
-        Ok(AccountResponse::of(self.found(&login).await?.into()))
+        self.0.store.change_account(&account, &change).await?;
+        Ok(AccountResponse::of(self.found(&account.login).await?.into()))
     }
 
     async fn removed(&self, grant: AccountsGrant, name: &str) -> poem::Result<Json<AccountRemovedResponse>> {
-        let login = self.target(&grant, name).await?;
-        self.0.store.delete_account(&login).await?;
-        Ok(AccountRemovedResponse::of(AccountRemoved { name: login.name.to_string(), removed: true }))
+        let account = self.target(&grant, name).await?;
+        self.0.store.delete_account(&account).await?;
+        Ok(AccountRemovedResponse::of(AccountRemoved { name: account.login.name.to_string(), removed: true }))
     }
 
     /// An account that exists, is not the caller's own, and holds no more than the caller does.
-    async fn target(&self, grant: &AccountsGrant, name: &str) -> Result<Login> {
+    async fn target(&self, grant: &AccountsGrant, name: &str) -> Result<AccountInfo> {
         let login = grant.login(AccountName::parse(name).map_err(|_| no_account())?);
         let account = self.found(&login).await?;
         grant.not_oneself(&login)?;
         grant.may_touch(account.role)?;
-        Ok(login)
+        Ok(account)
     }
 
     async fn found(&self, login: &Login) -> Result<AccountInfo> {

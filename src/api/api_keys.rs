@@ -121,7 +121,8 @@ impl ApiKeyItem {
 impl ApiKeys {
     /// Create an API key
     ///
-    /// The key is in this answer and nowhere else. It does what its owner may, or less; a key makes no keys.
+    /// The key is in this answer and nowhere else: a request that is sent again with the same idempotency key is answered
+    /// without it; rotate the key then. It does what its owner may, or less; a key makes no keys.
     #[oai(path = "/api-keys", method = "post", operation_id = "createApiKey")]
     async fn create(
         &self,
@@ -133,8 +134,8 @@ impl ApiKeys {
         let request = KeyRequest::parse(name, scopes, expires_in, &mut wrong);
         let Some(request) = request else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
-        let (key, secret) = self.0.auth.create_key(who.principal(), &request).await?;
-        Ok(ApiKeyResponse::of(ApiKeyItem::of(key, Some(secret))))
+        let (key, secret) = self.0.auth.create_key(who.principal(), &request, who.attempt()).await?;
+        Ok(ApiKeyResponse::of(ApiKeyItem::of(key, secret)))
     }
 
     /// List API keys

@@ -8,7 +8,7 @@ use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::domain::{Error, Principal, Result, Scope};
+use crate::domain::{Attempt, Error, Principal, Result, Scope};
 use crate::policy::Policy;
 
 /// Who the request's token belongs to, as the middleware found out; or why nobody.
@@ -93,6 +93,7 @@ impl Needs for Anyone {
 /// An authenticated principal that holds a scope.
 pub struct Caller<N: Needs> {
     principal: Principal,
+    attempt: Option<Attempt>,
     scope: PhantomData<N>,
 }
 
@@ -100,6 +101,11 @@ impl<N: Needs> Caller<N> {
     /// Who.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Which try this is, if the request has an idempotency key.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_ref()
     }
 }
 
@@ -147,6 +153,7 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         if let Some(scope) = N::SCOPE {
             Policy::check_scope(principal, scope)?;
         }
-        Ok(Self { principal: principal.clone(), scope: PhantomData })
+        let attempt = request.extensions().get().cloned();
+        Ok(Self { principal: principal.clone(), attempt, scope: PhantomData })
     }
 }

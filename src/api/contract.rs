@@ -10,8 +10,10 @@ use poem::http::Method;
 use serde_json::{Value, json};
 
 use super::PREFIX;
+use super::document::OAUTH2;
 use super::error::no_route;
-use crate::domain::{Details, Error, Kind, Result};
+use super::idempotency::{self, TakesKey};
+use crate::domain::{Details, Error, Kind, Result, Scope};
 
 /// Where the document is served, below [`PREFIX`].
 pub const SPECIFICATION: &str = "/openapi.json";
@@ -45,6 +47,10 @@ pub struct Operation {
     pub id: String,
     /// Whether it is open to everybody.
     pub public: bool,
+    /// What its caller has to hold.
+    pub scope: Option<Scope>,
+    /// Whether it takes an idempotency key.
+    pub takes_key: Option<TakesKey>,
     query: HashSet<String>,
     body_types: Vec<String>,
 }
@@ -174,8 +180,14 @@ impl Operation {
         let parameters = operation["parameters"].as_array().into_iter().flatten();
         let query = parameters.filter(|parameter| parameter["in"] == "query");
         let content = operation["requestBody"]["content"].as_object().into_iter().flatten();
+        let scopes =
+            operation["security"].as_array().into_iter().flatten().filter_map(|scheme| scheme[OAUTH2].as_array());
+        let scope = scopes.flatten().filter_map(|scope| scope.as_str()?.parse().ok()).next();
+        let id = operation["operationId"].as_str().unwrap_or_default();
         Self {
-            id: operation["operationId"].as_str().unwrap_or_default().to_owned(),
+            id: id.to_owned(),
+            takes_key: TakesKey::of(id),
+            scope,
             public: operation["security"].as_array().is_none_or(Vec::is_empty),
             query: query.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).collect(),
             body_types: content.map(|(media_type, _)| media_type.clone()).collect(),
@@ -185,6 +197,12 @@ impl Operation {
     /// The syntax that is the same for everybody: the query's names and the body's type.
     pub fn check(&self, request: &Request) -> Result<()> {
         self.check_query(request.uri().query().unwrap_or_default())?;
+        // The other methods may be sent again without a key.
+        if self.takes_key.is_some() {
+            idempotency::key(request.headers())?;
+        } else if request.method() == Method::POST {
+            idempotency::refuse(request.headers())?;
+        }
         if self.body_types.is_empty() {
             return Ok(());
         }

@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 use super::PREFIX;
 use super::caller::BEARER;
 use super::contract::is_request;
+use super::idempotency::{REPLAYED, TakesKey};
 use crate::domain::{Error, Result, Scope};
 
 /// A second way to name the same token: what Swagger UI's authorize box and generated clients sign in with.
-const OAUTH2: &str = "oauth2";
+pub(super) const OAUTH2: &str = "oauth2";
 /// A program's key, as it is.
 const API_KEY: &str = "apiKeyAuth";
 
@@ -27,6 +28,7 @@ const FAILURES: &[(&str, &str, &str, When)] = &[
     ("413", "TooLarge", "The body is too large.", When::WithBody),
     ("415", "UnsupportedMediaType", "The body is not of the declared type.", When::WithBody),
     ("429", "TooManyRequests", "Slow down; `Retry-After` says for how long.", When::Always),
+    ("422", "KeyReused", "The idempotency key was that of another request.", When::Added),
     ("500", "Failure", "Podman or the gateway failed; the log has the cause under the request id.", When::Always),
     ("503", "Unavailable", "Podman or the store is out of reach.", When::Always),
 ];
@@ -39,6 +41,8 @@ enum When {
     Named,
     Changing,
     WithBody,
+    /// By whatever brings it about.
+    Added,
 }
 
 /// The document that the generator wrote, mended.
@@ -108,10 +112,14 @@ fn mend(operation: &mut Value) {
             When::Named => named,
             When::Changing => secured && changing,
             When::WithBody => with_body,
+            When::Added => false,
         };
         if applies && operation["responses"].get(status).is_none() {
             operation["responses"][status] = json!({"$ref": format!("#/components/responses/{name}")});
         }
+    }
+    if operation["operationId"].as_str().and_then(TakesKey::of).is_some() {
+        takes_key(operation);
     }
     if secured {
         let scheme = operation["security"][0].as_object().and_then(|scheme| scheme.keys().next()).cloned();
@@ -123,6 +131,21 @@ fn mend(operation: &mut Value) {
         // Only OAuth2 has scopes in OpenAPI 3.0.
         operation["security"] = json!([{BEARER: []}, {OAUTH2: Vec::from_iter(scope)}, {API_KEY: []}]);
     }
+}
+
+/// Adds the header that makes an operation safe to send again, and what follows from it.
+fn takes_key(operation: &mut Value) {
+    if !operation["parameters"].is_array() {
+        operation["parameters"] = json!([]);
+    }
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.push(TakesKey::parameter());
+    }
+    operation["responses"]["422"] = json!({"$ref": "#/components/responses/KeyReused"});
+    operation["responses"]["200"]["headers"][REPLAYED] = json!({
+        "schema": {"type": "string", "enum": ["true"]},
+        "description": "There where the answer is that of an earlier request with the same key.",
+    });
 }
 
 fn shared_responses() -> Value {

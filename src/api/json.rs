@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use super::caller::Recognised;
 use super::contract::Contract;
+use super::idempotency::ReadBefore;
 use super::large::{LargeBodies, Place};
 use crate::domain::{Error, Kind, Result};
 
@@ -94,6 +95,9 @@ impl<'a, T: ParseFromJSON, const FILE: bool> ApiExtractor<'a> for Strict<T, FILE
 
 /// The whole body, within its limits. Counts bytes; what the headers promise is only a first look.
 pub(super) async fn read(request: &Request, body: &mut RequestBody, file: bool) -> Result<(Vec<u8>, Option<Place>)> {
+    if let Some(read) = request.extensions().get::<ReadBefore>().and_then(ReadBefore::take) {
+        return Ok(read);
+    }
     let limits = request.extensions().get::<BodyLimits>().ok_or_else(|| Error::internal("no body limits"))?;
     let promised = request.header("content-length").and_then(|text| text.parse::<usize>().ok());
     // One that does not say how large it is counts as large.

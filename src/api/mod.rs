@@ -9,6 +9,7 @@ mod document;
 pub mod error;
 mod exec;
 mod files;
+pub mod idempotency;
 mod images;
 mod json;
 mod large;

@@ -12,7 +12,7 @@ use super::json::Strict;
 use super::model::answer;
 use super::usage::ResourceUsage;
 use super::{Context, Tag};
-use crate::domain::{Details, ImagePattern, ImageRef, ImageRequest, Resource, Result, Tenant, TenantSlug};
+use crate::domain::{Attempt, Details, ImagePattern, ImageRef, ImageRequest, Resource, Result, Tenant, TenantSlug};
 use crate::store::{ImagePolicy, TenantMeans};
 
 pub struct Tenants(pub Context);
@@ -135,8 +135,13 @@ impl Tenants {
         let Some(slug) = slug else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         crate::policy::Policy::check_scope(who.principal(), who.scope())?;
-        let tenant = self.0.store.create_tenant(&slug, &ImagePolicy::default()).await?;
-        self.0.store.set_means(&tenant, &means).await?;
+        if let Some((attempt, id)) = Attempt::earlier(who.attempt())
+            && let Some(made) = self.0.store.tenant(&slug).await?.filter(|tenant| tenant.id == id)
+        {
+            attempt.was_made();
+            return self.details(made).await;
+        }
+        let tenant = self.0.store.create_tenant(&slug, &means, who.attempt()).await?;
         self.details(tenant).await
     }
 
@@ -224,6 +229,7 @@ impl Tenants {
             aliases: wrong.take_optional("aliases", aliases, |all| all.iter().map(alias).collect()),
             profiles: wrong.take_optional("profiles", profiles, |all| all.iter().map(profile).collect()),
             quotas: wrong.take_optional("quotas", quotas, |all| all.iter().map(quota).collect()),
+            limits: None,
         }
     }
 

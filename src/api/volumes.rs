@@ -83,7 +83,7 @@ impl Volumes {
         let name = wrong.take("name", VolumeName::parse(&body.0.name));
         let Some(name) = name else { return Err(wrong.into_error().into()) };
         let grant = self.0.policy.in_tenant(who.principal(), who.scope())?;
-        Ok(VolumeResponse::of(self.0.lifecycle.create_volume(grant, name).await?.into()))
+        Ok(VolumeResponse::of(self.0.lifecycle.create_volume(grant, name, who.attempt().cloned()).await?.into()))
     }
 
     /// List volumes

@@ -1,7 +1,7 @@
 //! Keys for programs: made, replaced, revoked, and recognised.
 
 use super::{Authenticator, SignedToken, secret, unauthenticated};
-use crate::domain::{Details, Error, Kind, Principal, Result, Scope, VolumeName};
+use crate::domain::{Attempt, Details, Error, Kind, Principal, Result, Scope, VolumeName};
 use crate::store::{Account, ApiKey, NewApiKey};
 
 /// Longest overlap of two secrets, in seconds.
@@ -43,14 +43,26 @@ impl KeyRequest {
 }
 
 impl Authenticator {
-    /// A new key of the principal's, and the secret. `Forbidden` for scopes that the principal does not hold, and for
-    /// keys.
-    pub async fn create_key(&self, owner: &Principal, request: &KeyRequest) -> Result<(ApiKey, String)> {
+    /// A new key of the principal's, and the secret; without the secret where an earlier try of this attempt made it.
+    /// `Forbidden` for scopes that the principal does not hold, and for keys.
+    pub async fn create_key(
+        &self,
+        owner: &Principal,
+        request: &KeyRequest,
+        attempt: Option<&Attempt>,
+    ) -> Result<(ApiKey, Option<String>)> {
         no_key(owner)?;
         if let Some(scope) = request.scopes.iter().find(|scope| !owner.scopes.contains(scope)) {
             return Err(Error::new(Kind::Forbidden, format!("you do not hold the scope {} yourself", scope.as_str())));
         }
-        let key = secret::api_key(None);
+        let id = attempt.map(|attempt| secret::key_id_for(attempt.id()));
+        if let (Some((attempt, _)), Some(id)) = (Attempt::earlier(attempt), &id)
+            && let Some(made) = self.store.api_key(owner, id).await?
+        {
+            attempt.was_made();
+            return Ok((made, None));
+        }
+        let key = secret::api_key(id.as_deref());
         let new = NewApiKey {
             id: secret::key_id(&key).ok_or_else(|| Error::internal("a key without an id"))?,
             name: &request.name,
@@ -58,7 +70,7 @@ impl Authenticator {
             digest: &secret::digest(&key),
             lasts_ms: request.lasts_ms,
         };
-        Ok((self.store.create_api_key(owner, &new).await?, key))
+        Ok((self.store.create_api_key(owner, &new).await?, Some(key)))
     }
 
     /// The principal's keys.

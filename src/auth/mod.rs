@@ -169,12 +169,16 @@ impl Authenticator {
         api_keys::no_key(who)?;
         let _attempt = self.attempts.one(&who.login.to_string(), from)?;
         let account = self.store.account_by_login(&who.login).await?;
-        let hash = account.map(|account| account.password_hash);
+        let hash = account.filter(|account| account.principal.account_id == who.account_id);
+        let hash = hash.map(|account| account.password_hash);
         if password.len() > MAX_PASSWORD_BYTES || !self.passwords.verify(password.to_owned(), hash).await? {
             return Err(Error::new(Kind::Forbidden, "the password is wrong"));
         }
         let password_hash = Some(self.hash_password(new).await?);
-        self.store.change_account(&who.login, &AccountChange { password_hash, ..AccountChange::default() }).await
+        let gone = || unauthenticated("the account is over");
+        let account = self.store.account_info(&who.login).await?;
+        let account = account.filter(|account| account.id == who.account_id).ok_or_else(gone)?;
+        self.store.change_account(&account, &AccountChange { password_hash, ..AccountChange::default() }).await
     }
 
     /// Forgets attempts that count no more; to be called now and then.

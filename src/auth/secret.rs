@@ -39,6 +39,12 @@ pub(super) fn api_key(id: Option<&str>) -> String {
     format!("{PREFIX}{body}{}", checksum(&body))
 }
 
+/// The public id of the key that an attempt of this identifier makes.
+pub(super) fn key_id_for(attempt: &str) -> String {
+    let sum = Sha256::digest(attempt);
+    sum.iter().take(ID).map(|byte| char::from(DIGITS[usize::from(*byte) % DIGITS.len()])).collect()
+}
+
 /// The public id of what looks like a key.
 pub(super) fn key_id(text: &str) -> Option<&str> {
     let body = text.strip_prefix(PREFIX)?;

@@ -5,8 +5,8 @@ use clap::Subcommand;
 use super::{ConfigFile, Failure, line_of_stdin, load, print};
 use crate::app::{self, Opened};
 use crate::auth::check_new_password;
-use crate::domain::{Error, Login, Role};
-use crate::store::{AccountChange, PLATFORM_IS_APART};
+use crate::domain::{Error, Kind, Login, Role};
+use crate::store::{AccountChange, AccountInfo, PLATFORM_IS_APART, Store};
 
 #[derive(clap::Args)]
 pub(super) struct Which {
@@ -65,7 +65,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let password = line_of_stdin()?;
             check_new_password(&password)?;
             let Opened { store, auth } = app::open(&config, app::world()).await?;
-            store.create_account(&login, role, &auth.hash_password(password).await?).await?;
+            store.create_account(&login, role, &auth.hash_password(password).await?, None).await?;
             print(&format!("account {login} created\n"));
             Ok(())
         }
@@ -83,7 +83,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Enable(which) => change(which, disabled(false)).await,
         Command::Delete(Which { login, file }) => {
             let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
-            store.delete_account(&login).await?;
+            store.delete_account(&existing(&store, &login).await?).await?;
             print(&format!("account {login} deleted\n"));
             Ok(())
         }
@@ -92,7 +92,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 async fn change(Which { login, file }: Which, change: AccountChange) -> Result<(), Failure> {
     let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
-    store.change_account(&login, &change).await?;
+    store.change_account(&existing(&store, &login).await?, &change).await?;
     print(&format!("account {login} changed\n"));
     Ok(())
+}
+
+async fn existing(store: &Store, login: &Login) -> Result<AccountInfo, Error> {
+    let missing = || Error::new(Kind::NotFound, format!("there is no account {login}"));
+    store.account_info(login).await?.ok_or_else(missing)
 }

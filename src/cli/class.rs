@@ -1,14 +1,16 @@
 //! `podgate class …`: a tenant and an account for each student.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::tenants::Means;
-use super::{ConfigFile, Failure, load, print};
+use super::{ConfigFile, Failure, load};
 use crate::app::{self, Opened};
 use crate::domain::{AccountName, Error, Kind, Login, Role, TenantSlug};
+use crate::store::NewAccount;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -43,29 +45,30 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     if !taken.is_empty() {
         return Err(Error::new(Kind::Conflict, format!("these exist already: {}", taken.join(", "))).into());
     }
-    print("username,password\n");
+    let mut credentials = String::from("username,password\n");
+    let mut class = Vec::new();
     for (login, role) in accounts {
-        if let Some(slug) = &login.tenant
-            && store.tenant(slug).await?.is_none()
-        {
-            let tenant = store.create_tenant(slug, &means.images()).await?;
-            means.give(&store, &tenant).await?;
-        }
         let password = crate::auth::new_password();
-        let hash = auth.hash_password(password.clone()).await?;
-        store.create_account(&login, role, &hash).await?;
-        // At once, so that no account is made whose password nobody saw.
-        print(&format!("{login},{password}\n"));
+        credentials.push_str(&format!("{login},{password}\n"));
+        class.push(NewAccount { login, role, password_hash: auth.hash_password(password).await? });
     }
-    Ok(())
+    // Before there are any: an account whose password nobody saw would be worse than a password without an account.
+    let mut out = std::io::stdout().lock();
+    let printed = out.write_all(credentials.as_bytes()).and_then(|()| out.flush());
+    printed
+        .map_err(|error| Error::internal(format!("the passwords could not be printed; nothing was made: {error}")))?;
+    let made = store.create_accounts(&class, &means.wanted()).await;
+    Ok(made.inspect_err(|_| eprintln!("podgate: nothing was made; the passwords above are void"))?)
 }
 
 /// The accounts of the file, or all that is wrong with it.
 fn parse(text: &str) -> Result<Vec<(Login, Role)>, Error> {
     let (mut accounts, mut seen, mut wrong) = (Vec::new(), BTreeSet::new(), Vec::new());
-    for (index, line) in text.lines().enumerate() {
+    // Spreadsheets begin a file with a byte order mark.
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
-        if line.is_empty() || line.starts_with('#') || (index == 0 && line.starts_with("tenant,")) {
+        let is_heading = index == 0 && line.to_ascii_lowercase().replace('"', "").starts_with("tenant,");
+        if line.is_empty() || line.starts_with('#') || is_heading {
             continue;
         }
         match parse_line(line) {
@@ -80,9 +83,15 @@ fn parse(text: &str) -> Result<Vec<(Login, Role)>, Error> {
 }
 
 fn parse_line(line: &str) -> Result<(Login, Role), String> {
-    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+    // What is quoted needs no quotes: no name has a comma.
+    let unquoted = |field: &'_ str| -> String {
+        let field = field.trim();
+        field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(field).to_owned()
+    };
+    let fields: Vec<String> = line.split(',').map(unquoted).collect();
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
     let (tenant, name, role) = match fields[..] {
-        [tenant, name] => (tenant, name, "operator"),
+        [tenant, name] | [tenant, name, ""] => (tenant, name, "operator"),
         [tenant, name, role] => (tenant, name, role),
         _ => return Err("a line is TENANT,ACCOUNT or TENANT,ACCOUNT,ROLE".into()),
     };

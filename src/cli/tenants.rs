@@ -1,14 +1,12 @@
 //! `podgate tenant …`
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use clap::Subcommand;
 
 use super::{ConfigFile, Failure, load, print};
 use crate::app::{self, Opened};
 use crate::config::Config;
 use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantSlug};
-use crate::store::{ImagePolicy, Store, Usage};
+use crate::store::{Store, TenantMeans, Usage};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -101,18 +99,15 @@ impl Means {
         }
     }
 
-    pub(super) fn images(&self) -> ImagePolicy {
-        let allowed: BTreeSet<ImagePattern> = self.images.iter().cloned().collect();
-        let aliases: BTreeMap<ImageRequest, ImageRef> = self.aliases.iter().cloned().collect();
-        ImagePolicy { allowed, aliases }
-    }
-
-    pub(super) async fn give(&self, store: &Store, tenant: &Tenant) -> Result<(), Error> {
-        store.give_profiles(tenant, &self.profiles.iter().cloned().collect()).await?;
-        for (resource, maximum) in &self.quotas {
-            store.set_quota(tenant, *resource, Some(*maximum)).await?;
+    /// As the store takes them.
+    pub(super) fn wanted(&self) -> TenantMeans {
+        TenantMeans {
+            images: Some(self.images.iter().cloned().collect()),
+            aliases: Some(self.aliases.iter().cloned().collect()),
+            profiles: Some(self.profiles.iter().cloned().collect()),
+            quotas: Some(self.quotas.iter().copied().collect()),
+            limits: None,
         }
-        Ok(())
     }
 }
 
@@ -121,16 +116,14 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Create { slug, means, file } => {
             means.check(&load(&file)?)?;
             let store = open(&file).await?;
-            let tenant = store.create_tenant(&slug, &means.images()).await?;
-            means.give(&store, &tenant).await?;
+            store.create_tenant(&slug, &means.wanted(), None).await?;
             print(&format!("tenant {slug} created\n"));
         }
         Command::Allow { slug, means, file } => {
             means.check(&load(&file)?)?;
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
-            store.allow_images(&tenant, &means.images()).await?;
-            means.give(&store, &tenant).await?;
+            store.add_means(&tenant, &means.wanted()).await?;
         }
         Command::Disallow { slug, image, file } => {
             let store = open(&file).await?;

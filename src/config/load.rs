@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::reader::Reader;
 use super::{
-    Auth, Config, DEFAULTS, Engine, Expiry, Http, Images, Limits, Listen, Log, Mistake, Mistakes, Network, Output,
-    Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
+    Auth, Config, DEFAULTS, Engine, Expiry, Http, Idempotency, Images, Limits, Listen, Log, Mistake, Mistakes, Network,
+    Output, Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
 };
 use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource};
 
@@ -94,6 +94,7 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         auth: auth(&mut r),
         limits: limits(&mut r),
         http: http(&mut r),
+        idempotency: idempotency(&mut r),
         log: log(&mut r),
         output: output(&mut r),
         profiles: profiles(&mut r),
@@ -288,6 +289,13 @@ fn http(r: &mut Reader) -> Http {
         idle_seconds: r.number("http.idle_seconds", 1..=3600),
         drain_seconds: r.number("http.drain_seconds", 0..=3600),
         cors_origins,
+    }
+}
+
+fn idempotency(r: &mut Reader) -> Idempotency {
+    Idempotency {
+        kept: Duration::from_secs(r.number("idempotency.kept_seconds", 1..=2_592_000)),
+        keys_per_tenant: r.number("idempotency.keys_per_tenant", 1..=1_000_000),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// Connections and bodies.
     pub http: Http,
+    /// Requests that may be sent again.
+    pub idempotency: Idempotency,
     /// Logging.
     pub log: Log,
     /// How much of what containers say is kept.
@@ -217,6 +219,15 @@ pub struct Http {
     pub idle_seconds: u64,
     pub drain_seconds: u64,
     pub cors_origins: Vec<String>,
+}
+
+/// Requests that may be sent again.
+#[derive(Debug, Clone, Copy)]
+pub struct Idempotency {
+    /// How long an answer is kept.
+    pub kept: Duration,
+    /// The most that is kept of one tenant.
+    pub keys_per_tenant: u32,
 }
 
 /// Logging.

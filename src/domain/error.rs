@@ -41,6 +41,10 @@ pub enum Kind {
     Conflict,
     /// Podman is in the middle of something else with this object.
     Busy,
+    /// The same request, sent before, is not finished.
+    Unfinished,
+    /// The idempotency key was that of another request.
+    KeyReused,
     /// The command that was to run is not in the container.
     NoCommand,
     /// Podman refused what the request asked for, and the request is to blame.

@@ -117,3 +117,77 @@ impl FromStr for Resource {
         found.ok_or_else(|| format!("{input:?} is none of {}", names.join(", ")))
     }
 }
+
+/// What bounds a tenant beside its quotas, where its record says other than the configuration and its profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TenantLimit {
+    /// Requests a second.
+    RequestsPerSecond,
+    /// Requests at once after a pause.
+    Burst,
+    /// Seconds after which its containers go, where a request says nothing.
+    ExpiresSeconds,
+    /// The most seconds that its containers may have.
+    MaxExpiresSeconds,
+    /// The most bytes of memory of one container.
+    ContainerMemory,
+    /// The most thousandths of CPUs of one container.
+    ContainerCpuMillis,
+    /// The most processes of one container.
+    ContainerPids,
+}
+
+impl TenantLimit {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::RequestsPerSecond,
+        Self::Burst,
+        Self::ExpiresSeconds,
+        Self::MaxExpiresSeconds,
+        Self::ContainerMemory,
+        Self::ContainerCpuMillis,
+        Self::ContainerPids,
+    ];
+
+    /// The name in the store, in answers and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RequestsPerSecond => "requests_per_second",
+            Self::Burst => "burst",
+            Self::ExpiresSeconds => "expires_seconds",
+            Self::MaxExpiresSeconds => "max_expires_seconds",
+            Self::ContainerMemory => "container_memory_bytes",
+            Self::ContainerCpuMillis => "container_cpu_millis",
+            Self::ContainerPids => "container_pids",
+        }
+    }
+
+    /// The value, if it makes sense as this limit.
+    pub fn check(self, value: i64) -> Result<i64, String> {
+        let bounds = match self {
+            Self::RequestsPerSecond | Self::Burst => 1..=1_000_000,
+            Self::ExpiresSeconds | Self::MaxExpiresSeconds => 1..=MOST_SECONDS,
+            // Podman takes no less memory than this.
+            Self::ContainerMemory => 6_291_456..=i64::MAX,
+            Self::ContainerCpuMillis => 10..=1_024_000,
+            Self::ContainerPids => 1..=4_194_304,
+        };
+        if bounds.contains(&value) {
+            return Ok(value);
+        }
+        Err(format!("{} must be within {} and {}", self.as_str(), bounds.start(), bounds.end()))
+    }
+}
+
+/// Ten years: the sum with any date we see fits its type.
+const MOST_SECONDS: i64 = 10 * 365 * 86_400;
+
+impl FromStr for TenantLimit {
+    type Err = String;
+
+    fn from_str(input: &str) -> Result<Self, String> {
+        let names = Self::ALL.map(Self::as_str);
+        let found = Self::ALL.into_iter().find(|limit| limit.as_str() == input);
+        found.ok_or_else(|| format!("{input:?} is none of {}", names.join(", ")))
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! A value of a type from here has been checked: code behind the boundary never checks a name twice.
 
+mod attempt;
 mod command;
 mod error;
 mod image;
@@ -16,10 +17,11 @@ mod user;
 mod volume;
 mod world;
 
+pub use attempt::{Attempt, IdempotencyKey};
 pub use command::{CommandLine, Words};
 pub use error::{Detail, Details, Error, Kind, Result};
 pub use image::{ImagePattern, ImageRef, ImageRequest, PullPolicy};
-pub use limits::{ContainerLimits, NetworkMode, Resource};
+pub use limits::{ContainerLimits, NetworkMode, Resource, TenantLimit};
 pub use names::{AccountName, ContainerName, EngineId, Login, TenantSlug};
 pub use path::ContainerPath;
 pub use port::{PublishedPort, WantedPort};

@@ -74,6 +74,11 @@ struct Created {
 }
 
 impl Status {
+    /// Of one that Podman does not answer for.
+    pub fn unknown() -> Self {
+        Self { word: "unknown".into(), exit_code: None, started_at: None, finished_at: None }
+    }
+
     /// Whether it holds what running ones hold.
     pub fn is_running(&self) -> bool {
         matches!(self.word.as_str(), "running" | "paused" | "stopping" | "restarting")

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::auth::Authenticator;
+use crate::config;
 use crate::domain::Kind;
 use crate::lifecycle::{Lifecycle, Reconciled};
 use crate::limit::Limiter;
@@ -139,7 +140,7 @@ pub async fn sweep(lifecycle: Lifecycle, grant: SystemGrant) {
 }
 
 /// Says every second that this gateway lives, and hears of new signing keys, for ever.
-pub async fn beat(store: Store, auth: Authenticator) {
+pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempotency) {
     let beating = async {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -153,10 +154,16 @@ pub async fn beat(store: Store, auth: Authenticator) {
     };
     let forgetting = async {
         loop {
-            tokio::time::sleep(SETTLED).await;
             if let Err(error) = store.forget_old_sessions().await {
                 tracing::warn!(?error, "sessions whose time is over could not be forgotten");
             }
+            if let Err(error) = store.abandon_lost_keys().await {
+                tracing::warn!(?error, "idempotency keys that were left could not be looked for");
+            }
+            if let Err(error) = store.forget_old_keys(idempotency.kept, idempotency.keys_per_tenant).await {
+                tracing::warn!(?error, "idempotency keys whose time is over could not be forgotten");
+            }
+            tokio::time::sleep(SETTLED).await;
         }
     };
     tokio::join!(beating, forgetting);

@@ -1,10 +1,10 @@
 //! Creating a container: reserve, make, record, start, confirm.
 
 use super::{Claim, Lifecycle};
-use crate::domain::{EngineId, Error, Kind, PublishedPort, Result, timestamp_ms};
+use crate::domain::{Attempt, EngineId, Error, Kind, PublishedPort, Result, timestamp_ms};
 use crate::engine::{Deadline, Identity, Status};
 use crate::policy::grant::{ContainerGrant, CreateGrant};
-use crate::store::{Container, Promised, Reservation};
+use crate::store::{Container, Promised, Reservation, State};
 
 /// A container that was just made.
 #[derive(Debug)]
@@ -18,14 +18,18 @@ pub struct CreatedContainer {
 }
 
 impl Lifecycle {
-    /// Makes what was granted. On failure nothing is left, or what is left is marked and taken away later.
-    pub async fn create(&self, grant: CreateGrant) -> Result<CreatedContainer> {
+    /// Makes what was granted, unless an earlier try of this attempt did. On failure nothing is left, or what is left is
+    /// marked and taken away later.
+    pub async fn create(&self, grant: CreateGrant, attempt: Option<Attempt>) -> Result<CreatedContainer> {
         let this = self.clone();
-        self.to_the_end(async move { this.create_steps(&grant).await }).await
+        self.to_the_end(async move { this.create_steps(&grant, attempt.as_ref()).await }).await
     }
 
-    async fn create_steps(&self, grant: &CreateGrant) -> Result<CreatedContainer> {
+    async fn create_steps(&self, grant: &CreateGrant, attempt: Option<&Attempt>) -> Result<CreatedContainer> {
         let deadline = self.engine.deadline();
+        if let Some(made) = self.made_before(grant, attempt, deadline).await? {
+            return Ok(made);
+        }
         let image = self.obtain(&grant.image(), grant.spec().pull, deadline).await?;
         let limits = grant.spec().limits;
         let reservation = Reservation {
@@ -40,6 +44,7 @@ impl Lifecycle {
             volumes: &grant.spec().volume_ids(),
             expires_in: grant.spec().expires_in,
             idle: grant.spec().idle,
+            attempt,
         };
         let (row, ports) = self.store.reserve_container(grant.tenant(), &reservation).await?;
         let claim = self.claim(&row.id).ok_or_else(|| Error::internal("a new row is already claimed"))?;
@@ -72,6 +77,26 @@ impl Lifecycle {
                 Err(blame(error))
             }
         }
+    }
+
+    /// What an earlier try made, whose caller never heard of it.
+    async fn made_before(
+        &self,
+        grant: &CreateGrant,
+        attempt: Option<&Attempt>,
+        deadline: Deadline,
+    ) -> Result<Option<CreatedContainer>> {
+        let Some((attempt, id)) = Attempt::earlier(attempt) else { return Ok(None) };
+        let Some(row) = self.store.container_by_id(grant.tenant(), id).await? else { return Ok(None) };
+        let (State::Ready, Some(engine_id)) = (row.state, row.engine_id.clone()) else { return Err(unfinished()) };
+        let made = grant.made(&row, engine_id);
+        let status = match self.status(&made, deadline).await {
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::EngineTimeout) => Status::unknown(),
+            other => other?,
+        };
+        let ports = self.store.published_ports(grant.tenant(), &row.id).await?;
+        attempt.was_made();
+        Ok(Some(CreatedContainer { grant: made, status, ports }))
     }
 
     /// What follows once Podman has it.
@@ -116,6 +141,11 @@ impl Lifecycle {
             self.unsettled.notify_one();
         }
     }
+}
+
+/// What an earlier try left half made is taken back first.
+pub(super) fn unfinished() -> Error {
+    Error::new(Kind::Unfinished, "what an earlier try of this request left is being taken back; try again")
 }
 
 /// At create, a command, user or directory that is not there is the request's fault.

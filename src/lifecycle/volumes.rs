@@ -1,16 +1,26 @@
 //! Making and removing volumes.
 
 use super::Lifecycle;
-use crate::domain::{Error, Result, VolumeName};
+use super::create::unfinished;
+use crate::domain::{Attempt, Error, Result, VolumeName};
 use crate::policy::grant::{SystemGrant, TenantGrant, VolumeGrant};
-use crate::store::Volume;
+use crate::store::{State, Volume};
 
 impl Lifecycle {
-    /// Makes a volume. On failure nothing is left, or what is left is marked and taken away later.
-    pub async fn create_volume(&self, grant: TenantGrant, name: VolumeName) -> Result<Volume> {
+    /// Makes a volume, unless an earlier try of this attempt did. On failure nothing is left, or what is left is marked
+    /// and taken away later.
+    pub async fn create_volume(
+        &self,
+        grant: TenantGrant,
+        name: VolumeName,
+        attempt: Option<Attempt>,
+    ) -> Result<Volume> {
         let this = self.clone();
         self.to_the_end(async move {
-            let volume = this.store.reserve_volume(grant.tenant(), &name).await?;
+            if let Some(made) = this.volume_made_before(&grant, attempt.as_ref()).await? {
+                return Ok(made);
+            }
+            let volume = this.store.reserve_volume(grant.tenant(), &name, attempt.as_ref()).await?;
             let _claim = this.claim(&volume.id).ok_or_else(|| Error::internal("a new volume is already claimed"))?;
             this.fail_point.reached("volume.reserved");
             let over = grant.made_volume(&volume);
@@ -27,6 +37,18 @@ impl Lifecycle {
             Ok(volume)
         })
         .await
+    }
+
+    async fn volume_made_before(&self, grant: &TenantGrant, attempt: Option<&Attempt>) -> Result<Option<Volume>> {
+        let Some((attempt, id)) = Attempt::earlier(attempt) else { return Ok(None) };
+        match self.store.volume_by_id(grant.tenant(), id).await? {
+            Some(volume) if volume.state == State::Ready => {
+                attempt.was_made();
+                Ok(Some(volume))
+            }
+            Some(_) => Err(unfinished()),
+            None => Ok(None),
+        }
     }
 
     /// Takes a volume away with what is in it. `Conflict` while a container has it.

@@ -50,7 +50,7 @@ impl<E: Endpoint> Endpoint for WithCors<E> {
 fn allow(headers: &mut HeaderMap, origin: HeaderValue, preflight: bool) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    let exposed = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate";
+    let exposed = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, Idempotency-Replayed";
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
     if preflight {
         let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");

@@ -2,6 +2,7 @@
 
 mod cors;
 mod envelope;
+mod idempotency;
 mod identify;
 mod limits;
 mod observe;
@@ -20,6 +21,8 @@ use crate::config::Network;
 use crate::domain::World;
 use crate::limit::Limiter;
 
+pub use idempotency::Idempotency;
+
 /// What the layers work with.
 pub struct Parts {
     /// The published document.
@@ -36,14 +39,20 @@ pub struct Parts {
     pub cors_origins: Vec<String>,
     /// Of every body.
     pub body_limits: BodyLimits,
+    /// Keys of requests that may be sent again.
+    pub idempotency: Idempotency,
     /// The clock, and request ids.
     pub world: World,
 }
 
 /// Wraps the application. The outermost layer stands last.
 pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
-    let Parts { contract, auth, tenants, addresses, trusted_proxies, cors_origins, body_limits, world } = parts;
+    let Parts { contract, auth, tenants, addresses, trusted_proxies, cors_origins, body_limits, idempotency, world } =
+        parts;
     app
+        // A request that was sent before is answered as it was then. Innermost: whatever is checked, is checked of the
+        // second as of the first.
+        .with(idempotency)
         // What the document promises about paths, queries and body types, the same for everybody. After the limits,
         // so that guessing paths is not free.
         .with(syntax::Syntax)

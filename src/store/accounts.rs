@@ -1,7 +1,12 @@
 //! Accounts and their password hashes.
 
-use super::{Store, is_duplicate};
-use crate::domain::{Error, Kind, Login, Principal, Result, Role, Tenant};
+use sqlx::AnyConnection;
+
+use super::{Store, TenantMeans, is_duplicate};
+use crate::domain::{Attempt, Error, Kind, Login, Principal, Result, Role, Tenant};
+
+/// Most accounts of one tenant, and most platform administrators: the store is everybody's.
+const MOST_ACCOUNTS: i64 = 10_000;
 
 /// What may change of an account. What is none stays.
 #[derive(Debug, Default, Clone)]
@@ -14,9 +19,27 @@ pub struct AccountChange {
     pub password_hash: Option<String>,
 }
 
+impl AccountChange {
+    fn is_none(&self) -> bool {
+        self.role.is_none() && self.disabled.is_none() && self.password_hash.is_none()
+    }
+}
+
+/// An account to make.
+pub struct NewAccount {
+    /// What it signs in with.
+    pub login: Login,
+    /// What it is.
+    pub role: Role,
+    /// argon2id, PHC string.
+    pub password_hash: String,
+}
+
 /// An account as those see it who manage it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountInfo {
+    /// Our identifier.
+    pub id: String,
     /// What it signs in with.
     pub login: Login,
     /// What it is.
@@ -47,6 +70,22 @@ struct Row {
     epoch: i64,
 }
 
+#[derive(sqlx::FromRow)]
+struct InfoRow {
+    id: String,
+    login: String,
+    role: String,
+    disabled: i64,
+    created_ms: i64,
+}
+
+/// Accounts as those see them who manage them.
+macro_rules! select_info {
+    ($rest:literal) => {
+        concat!("SELECT id, login, role, disabled, created_ms FROM accounts WHERE ", $rest)
+    };
+}
+
 /// Enabled accounts.
 macro_rules! select {
     ($rest:literal) => {
@@ -60,26 +99,72 @@ macro_rules! select {
 }
 
 impl Store {
-    /// Makes an account. `NotFound` if its tenant does not exist, `Conflict` if the login is taken.
-    pub async fn create_account(&self, login: &Login, role: Role, password_hash: &str) -> Result<()> {
-        let tenant = match &login.tenant {
+    /// Makes an account. `NotFound` if its tenant does not exist or is going, `Conflict` if the login is taken.
+    pub async fn create_account(
+        &self,
+        login: &Login,
+        role: Role,
+        password_hash: &str,
+        attempt: Option<&Attempt>,
+    ) -> Result<()> {
+        let mut tx = self.begin().await?;
+        self.insert_account(&mut tx, &self.id_for(attempt), (login, role, password_hash)).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Makes accounts, and those of their tenants that are missing with these means: all or none.
+    pub async fn create_accounts(&self, accounts: &[NewAccount], means: &TenantMeans) -> Result<()> {
+        let mut tx = self.begin().await?;
+        for NewAccount { login, role, password_hash } in accounts {
+            if let Some(slug) = &login.tenant {
+                let known: Option<String> = sqlx::query_scalar("SELECT id FROM tenants WHERE slug = $1")
+                    .bind(slug.as_str())
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                if known.is_none() {
+                    let tenant = Tenant { id: (self.world.new_id)(), slug: slug.clone() };
+                    self.insert_tenant(&mut tx, &tenant, means).await?;
+                }
+            }
+            self.insert_account(&mut tx, &(self.world.new_id)(), (login, *role, password_hash)).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    pub(super) async fn insert_account(
+        &self,
+        conn: &mut AnyConnection,
+        id: &str,
+        (login, role, password_hash): (&Login, Role, &str),
+    ) -> Result<()> {
+        let tenant: Option<String> = match &login.tenant {
             Some(slug) => {
                 let missing = || Error::new(Kind::NotFound, format!("there is no tenant {slug}"));
-                Some(self.tenant(slug).await?.ok_or_else(missing)?.id)
+                let found = sqlx::query_scalar("SELECT id FROM tenants WHERE slug = $1 AND deleting = 0");
+                Some(found.bind(slug.as_str()).fetch_optional(&mut *conn).await?.ok_or_else(missing)?)
             }
             None => None,
         };
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM accounts WHERE COALESCE(tenant_id, '') = $1")
+            .bind(tenant.as_deref().unwrap_or_default())
+            .fetch_one(&mut *conn)
+            .await?;
+        if count >= MOST_ACCOUNTS {
+            return Err(Error::new(Kind::Quota, format!("there are {count} accounts, which is the most there may be")));
+        }
         sqlx::query(
             "INSERT INTO accounts (id, tenant_id, login, role, password_hash, created_ms)
              VALUES ($1, $2, $3, $4, $5, $6)",
         )
-        .bind((self.world.new_id)())
+        .bind(id)
         .bind(tenant)
         .bind(login.to_string())
         .bind(role.as_str())
         .bind(password_hash)
         .bind(self.world.now_ms())
-        .execute(&self.pool)
+        .execute(conn)
         .await
         .map_err(|error| {
             if is_duplicate(&error) {
@@ -93,61 +178,62 @@ impl Store {
 
     /// The accounts of a tenant, or the platform administrators, by name.
     pub async fn accounts(&self, tenant: Option<&Tenant>) -> Result<Vec<AccountInfo>> {
-        let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
-            "SELECT login, role, disabled, created_ms FROM accounts
-             WHERE COALESCE(tenant_id, '') = $1 ORDER BY login",
-        )
-        .bind(tenant.map_or("", |tenant| &tenant.id))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(info).collect()
+        let rows: Vec<InfoRow> = sqlx::query_as(select_info!("COALESCE(tenant_id, '') = $1 ORDER BY login"))
+            .bind(tenant.map_or("", |tenant| &tenant.id))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(InfoRow::into_info).collect()
     }
 
     /// The account of that login, disabled or not.
     pub async fn account_info(&self, login: &Login) -> Result<Option<AccountInfo>> {
-        let row: Option<(String, String, i64, i64)> =
-            sqlx::query_as("SELECT login, role, disabled, created_ms FROM accounts WHERE login = $1")
-                .bind(login.to_string())
-                .fetch_optional(&self.pool)
-                .await?;
-        row.map(info).transpose()
+        let row: Option<InfoRow> =
+            sqlx::query_as(select_info!("login = $1")).bind(login.to_string()).fetch_optional(&self.pool).await?;
+        row.map(InfoRow::into_info).transpose()
     }
 
-    /// Changes an account, and ends all that was issued to it. `NotFound` if there is none, `Conflict` if no platform
-    /// administrator would be left.
-    pub async fn change_account(&self, login: &Login, change: &AccountChange) -> Result<()> {
-        if change.role.is_some_and(|role| (role == Role::Platform) != login.tenant.is_none()) {
+    /// Changes an account, and ends all that was issued to it. `Conflict` if it is not what it was when it was looked at,
+    /// or if no platform administrator would be left.
+    pub async fn change_account(&self, account: &AccountInfo, change: &AccountChange) -> Result<()> {
+        if change.role.is_some_and(|role| (role == Role::Platform) != account.login.tenant.is_none()) {
             return Err(Error::invalid(PLATFORM_IS_APART));
+        }
+        if change.is_none() {
+            return Ok(());
         }
         let mut tx = self.begin().await?;
         let done = sqlx::query(
-            "UPDATE accounts SET role = COALESCE($2, role), disabled = COALESCE($3, disabled),
-                                 password_hash = COALESCE($4, password_hash), epoch = epoch + 1
-             WHERE login = $1",
+            "UPDATE accounts SET role = COALESCE($3, role), disabled = COALESCE($4, disabled),
+                                 password_hash = COALESCE($5, password_hash), epoch = epoch + 1
+             WHERE id = $1 AND role = $2",
         )
-        .bind(login.to_string())
+        .bind(&account.id)
+        .bind(account.role.as_str())
         .bind(change.role.map(Role::as_str))
         .bind(change.disabled.map(i64::from))
         .bind(change.password_hash.as_deref())
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {
-            return Err(no_account(login));
+            return Err(changed_meanwhile());
         }
-        someone_is_left(&mut tx, login).await?;
+        someone_is_left(&mut tx, &account.login).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Takes an account away. `NotFound` and `Conflict` as for a change.
-    pub async fn delete_account(&self, login: &Login) -> Result<()> {
+    /// Takes an account away. `Conflict` as for a change.
+    pub async fn delete_account(&self, account: &AccountInfo) -> Result<()> {
         let mut tx = self.begin().await?;
-        let done =
-            sqlx::query("DELETE FROM accounts WHERE login = $1").bind(login.to_string()).execute(&mut *tx).await?;
+        let done = sqlx::query("DELETE FROM accounts WHERE id = $1 AND role = $2")
+            .bind(&account.id)
+            .bind(account.role.as_str())
+            .execute(&mut *tx)
+            .await?;
         if done.rows_affected() == 0 {
-            return Err(no_account(login));
+            return Err(changed_meanwhile());
         }
-        someone_is_left(&mut tx, login).await?;
+        someone_is_left(&mut tx, &account.login).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -184,7 +270,7 @@ impl Store {
 }
 
 /// An installation that nobody runs could not be helped through its API any more.
-async fn someone_is_left(conn: &mut sqlx::AnyConnection, changed: &Login) -> Result<()> {
+async fn someone_is_left(conn: &mut AnyConnection, changed: &Login) -> Result<()> {
     if changed.tenant.is_some() {
         return Ok(());
     }
@@ -198,17 +284,21 @@ async fn someone_is_left(conn: &mut sqlx::AnyConnection, changed: &Login) -> Res
 pub const PLATFORM_IS_APART: &str =
     "the role platform goes with a name without a tenant, every other role with TENANT/NAME";
 
-fn no_account(login: &Login) -> Error {
-    Error::new(Kind::NotFound, format!("there is no account {login}"))
+/// Who may change an account depends on what it is: what was looked at is what gets changed (SECURITY rule 22).
+fn changed_meanwhile() -> Error {
+    Error::new(Kind::Conflict, "somebody else changed this account just now; look at it again")
 }
 
-fn info((login, role, disabled, created_ms): (String, String, i64, i64)) -> Result<AccountInfo> {
-    Ok(AccountInfo {
-        login: Login::parse(&login).map_err(Error::internal)?,
-        role: role.parse().map_err(Error::internal)?,
-        disabled: disabled != 0,
-        created_ms,
-    })
+impl InfoRow {
+    fn into_info(self) -> Result<AccountInfo> {
+        Ok(AccountInfo {
+            id: self.id,
+            login: Login::parse(&self.login).map_err(Error::internal)?,
+            role: self.role.parse().map_err(Error::internal)?,
+            disabled: self.disabled != 0,
+            created_ms: self.created_ms,
+        })
+    }
 }
 
 impl Row {

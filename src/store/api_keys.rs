@@ -3,6 +3,9 @@
 use super::{Account, Store, is_duplicate};
 use crate::domain::{Error, Kind, Principal, Result, Scope};
 
+/// Most keys of one account: the store is everybody's.
+const MOST_KEYS: i64 = 100;
+
 /// How often the last use is noted, in milliseconds.
 const NOTE_USE_EVERY_MS: i64 = 60_000;
 
@@ -65,6 +68,14 @@ impl Store {
         let now = self.world.now_ms();
         let scopes = key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ");
         let expires_ms = key.lasts_ms.map(|lasts| now.saturating_add(lasts));
+        let mut tx = self.begin().await?;
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_keys WHERE account_id = $1")
+            .bind(&owner.account_id)
+            .fetch_one(&mut *tx)
+            .await?;
+        if count >= MOST_KEYS {
+            return Err(Error::new(Kind::Quota, format!("there are {count} keys, which is the most there may be")));
+        }
         sqlx::query(
             "INSERT INTO api_keys (id, account_id, name, scopes, digest, created_ms, expires_ms)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -76,12 +87,13 @@ impl Store {
         .bind(key.digest)
         .bind(now)
         .bind(expires_ms)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await
         .map_err(|error| match is_duplicate(&error) {
             true => Error::new(Kind::Conflict, "there is a key of this name already"),
             false => error.into(),
         })?;
+        tx.commit().await?;
         let (id, name) = (key.id.to_owned(), key.name.to_owned());
         Ok(ApiKey { id, name, scopes, created_ms: now, expires_ms, last_used_ms: None })
     }
@@ -90,6 +102,12 @@ impl Store {
     pub async fn api_keys(&self, owner: &Principal) -> Result<Vec<ApiKey>> {
         let text = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM api_keys WHERE account_id = $1 ORDER BY name"));
         Ok(sqlx::query_as(text).bind(&owner.account_id).fetch_all(&self.pool).await?)
+    }
+
+    /// The account's key of this identifier.
+    pub async fn api_key(&self, owner: &Principal, id: &str) -> Result<Option<ApiKey>> {
+        let text = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM api_keys WHERE account_id = $1 AND id = $2"));
+        Ok(sqlx::query_as(text).bind(&owner.account_id).bind(id).fetch_optional(&self.pool).await?)
     }
 
     /// Gives a key of the account another secret; the one before is good for `overlap_ms` more.

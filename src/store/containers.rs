@@ -300,6 +300,16 @@ impl Store {
         row.map(Row::into_container).transpose()
     }
 
+    /// The tenant's container of this identifier of ours, whatever its state.
+    pub async fn container_by_id(&self, tenant: &Tenant, id: &str) -> Result<Option<Container>> {
+        let row: Option<Row> = sqlx::query_as(select!("WHERE c.tenant_id = $1 AND c.id = $2"))
+            .bind(&tenant.id)
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(Row::into_container).transpose()
+    }
+
     /// The next settled containers of all tenants after our identifier `cursor`.
     pub async fn containers_after(&self, cursor: &str, limit: u32) -> Result<Vec<Container>> {
         let rows: Vec<Row> = sqlx::query_as(select!("WHERE c.state = 'ready' AND c.id > $1 ORDER BY c.id LIMIT $2"))

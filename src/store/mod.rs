@@ -8,6 +8,7 @@ mod accounts;
 mod api_keys;
 mod containers;
 mod gateways;
+mod idempotency;
 mod keys;
 mod quotas;
 mod reserve;
@@ -27,11 +28,12 @@ use sqlx::migrate::Migrator;
 use sqlx::{Any, AnyPool, ConnectOptions, Executor, Transaction};
 
 use crate::config;
-use crate::domain::{Error, Kind, Result, World};
+use crate::domain::{Attempt, Error, Kind, Result, World};
 
-pub use accounts::{Account, AccountChange, AccountInfo, PLATFORM_IS_APART};
+pub use accounts::{Account, AccountChange, AccountInfo, NewAccount, PLATFORM_IS_APART};
 pub use api_keys::{ApiKey, KeyRecord, NewApiKey};
 pub use containers::{Container, Promised, State};
+pub use idempotency::{Claimed, KeyClaim, KeyedRequest};
 pub use keys::SigningKey;
 pub use quotas::{DefaultQuotas, Usage, exceeded};
 pub use reserve::Reservation;
@@ -48,6 +50,7 @@ pub struct Store {
     is_postgres: bool,
     gateway: Arc<str>,
     default_quotas: Arc<DefaultQuotas>,
+    running: idempotency::Running,
     world: World,
 }
 
@@ -79,8 +82,14 @@ impl Store {
         MIGRATIONS.run(&pool).await.map_err(|error| {
             Error::new(Kind::StoreDown, "the store's schema cannot be brought up to date").because(error)
         })?;
-        let store =
-            Self { pool, is_postgres, gateway: gateway.into(), default_quotas: Arc::new(default_quotas), world };
+        let store = Self {
+            pool,
+            is_postgres,
+            gateway: gateway.into(),
+            default_quotas: Arc::new(default_quotas),
+            running: idempotency::Running::default(),
+            world,
+        };
         store.found_installation().await?;
         Ok(store)
     }
@@ -97,6 +106,11 @@ impl Store {
     /// This installation's identifier: 32 hex digits, made once.
     pub async fn installation(&self) -> Result<String> {
         Ok(sqlx::query_scalar("SELECT id FROM installation").fetch_one(&self.pool).await?)
+    }
+
+    /// What the thing is called that this attempt makes.
+    fn id_for(&self, attempt: Option<&Attempt>) -> String {
+        attempt.map_or_else(self.world.new_id, |attempt| attempt.id().to_owned())
     }
 
     /// The time as rows have it, milliseconds since 1970.

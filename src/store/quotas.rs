@@ -49,20 +49,6 @@ impl Store {
         Ok(maximum.flatten().unwrap_or_else(|| self.default_quota(resource)))
     }
 
-    /// Changes a tenant's maximum; none: the configuration's. What it has already stays.
-    pub async fn set_quota(&self, tenant: &Tenant, resource: Resource, maximum: Option<i64>) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO quotas (tenant_id, resource, maximum) VALUES ($1, $2, $3)
-             ON CONFLICT (tenant_id, resource) DO UPDATE SET maximum = excluded.maximum",
-        )
-        .bind(&tenant.id)
-        .bind(resource.as_str())
-        .bind(maximum)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
     pub(super) fn default_quota(&self, resource: Resource) -> i64 {
         self.default_quotas.get(&resource).copied().unwrap_or(0)
     }

@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 
 use super::containers::{Container, Promised, State};
 use super::{Store, is_duplicate};
-use crate::domain::{ContainerName, Error, Kind, PublishedPort, Resource, Result, Tenant, WantedPort};
+use crate::domain::{Attempt, ContainerName, Error, Kind, PublishedPort, Resource, Result, Tenant, WantedPort};
 
 /// What a new row says.
 pub struct Reservation<'a> {
@@ -33,6 +33,8 @@ pub struct Reservation<'a> {
     pub expires_in: Option<Duration>,
     /// How long after its last use it goes by itself.
     pub idle: Option<Duration>,
+    /// What it is made by, and named after.
+    pub attempt: Option<&'a Attempt>,
 }
 
 impl Store {
@@ -43,7 +45,7 @@ impl Store {
         tenant: &Tenant,
         wanted: &Reservation<'_>,
     ) -> Result<(Container, Vec<PublishedPort>)> {
-        let id = (self.world.new_id)();
+        let id = self.id_for(wanted.attempt);
         let created_ms = self.world.now_ms();
         let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let expires_ms = wanted.expires_in.map(|time| created_ms.saturating_add(milliseconds(time)));

@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sqlx::AnyConnection;
+
 use super::{Store, is_duplicate};
-use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Result, Tenant, TenantSlug};
+use crate::domain::{
+    Attempt, Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Result, Tenant, TenantLimit, TenantSlug,
+};
 
 /// Which images a tenant may use, and what its short names mean. Empty means none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub struct TenantMeans {
     pub profiles: Option<BTreeSet<String>>,
     /// Maxima other than the configuration's.
     pub quotas: Option<BTreeMap<Resource, i64>>,
+    /// Limits other than the configuration's.
+    pub limits: Option<BTreeMap<TenantLimit, i64>>,
 }
 
 impl Store {
@@ -36,26 +42,19 @@ impl Store {
         clear.extend(means.aliases.as_ref().map(|_| "DELETE FROM tenant_aliases WHERE tenant_id = $1"));
         clear.extend(means.profiles.as_ref().map(|_| "DELETE FROM tenant_profiles WHERE tenant_id = $1"));
         clear.extend(means.quotas.as_ref().map(|_| "UPDATE quotas SET maximum = NULL WHERE tenant_id = $1"));
+        clear.extend(means.limits.as_ref().map(|_| "DELETE FROM tenant_limits WHERE tenant_id = $1"));
         for statement in clear {
             sqlx::query(statement).bind(&tenant.id).execute(&mut *tx).await?;
         }
-        let images = ImagePolicy {
-            allowed: means.images.clone().unwrap_or_default(),
-            aliases: means.aliases.clone().unwrap_or_default(),
-        };
-        write_images(&mut tx, tenant, &images).await?;
-        write_profiles(&mut tx, tenant, means.profiles.iter().flatten()).await?;
-        for (resource, maximum) in means.quotas.iter().flatten() {
-            sqlx::query(
-                "INSERT INTO quotas (tenant_id, resource, maximum) VALUES ($1, $2, $3)
-                 ON CONFLICT (tenant_id, resource) DO UPDATE SET maximum = excluded.maximum",
-            )
-            .bind(&tenant.id)
-            .bind(resource.as_str())
-            .bind(*maximum)
-            .execute(&mut *tx)
-            .await?;
-        }
+        write_means(&mut tx, tenant, means).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Adds to what a tenant may use; an alias, quota or limit that exists is changed.
+    pub async fn add_means(&self, tenant: &Tenant, means: &TenantMeans) -> Result<()> {
+        let mut tx = self.begin().await?;
+        write_means(&mut tx, tenant, means).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -80,34 +79,40 @@ impl Store {
         Ok(deleting != Some(0))
     }
 
-    /// Makes a tenant with its images. `Conflict` if the name is taken.
-    pub async fn create_tenant(&self, slug: &TenantSlug, images: &ImagePolicy) -> Result<Tenant> {
-        let tenant = Tenant { id: (self.world.new_id)(), slug: slug.clone() };
+    /// Makes a tenant with what it may use. `Conflict` if the name is taken.
+    pub async fn create_tenant(
+        &self,
+        slug: &TenantSlug,
+        means: &TenantMeans,
+        attempt: Option<&Attempt>,
+    ) -> Result<Tenant> {
+        let tenant = Tenant { id: self.id_for(attempt), slug: slug.clone() };
         let mut tx = self.begin().await?;
-        sqlx::query("INSERT INTO tenants (id, slug, created_ms) VALUES ($1, $2, $3)")
-            .bind(&tenant.id)
-            .bind(slug.as_str())
-            .bind(self.world.now_ms())
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| {
-                if is_duplicate(&error) {
-                    Error::new(Kind::Conflict, format!("there is a tenant {slug} already"))
-                } else {
-                    error.into()
-                }
-            })?;
-        write_images(&mut tx, &tenant, images).await?;
+        self.insert_tenant(&mut tx, &tenant, means).await?;
         tx.commit().await?;
         Ok(tenant)
     }
 
-    /// Adds images and aliases to what a tenant has; an alias that exists is changed.
-    pub async fn allow_images(&self, tenant: &Tenant, images: &ImagePolicy) -> Result<()> {
-        let mut tx = self.begin().await?;
-        write_images(&mut tx, tenant, images).await?;
-        tx.commit().await?;
-        Ok(())
+    pub(super) async fn insert_tenant(
+        &self,
+        conn: &mut AnyConnection,
+        tenant: &Tenant,
+        means: &TenantMeans,
+    ) -> Result<()> {
+        sqlx::query("INSERT INTO tenants (id, slug, created_ms) VALUES ($1, $2, $3)")
+            .bind(&tenant.id)
+            .bind(tenant.slug.as_str())
+            .bind(self.world.now_ms())
+            .execute(&mut *conn)
+            .await
+            .map_err(|error| {
+                if is_duplicate(&error) {
+                    Error::new(Kind::Conflict, format!("there is a tenant {} already", tenant.slug))
+                } else {
+                    error.into()
+                }
+            })?;
+        write_means(conn, tenant, means).await
     }
 
     /// Takes a reference from a tenant's list. Containers made from it stay.
@@ -178,14 +183,6 @@ impl Store {
 }
 
 impl Store {
-    /// Gives a tenant profiles beside `default`.
-    pub async fn give_profiles(&self, tenant: &Tenant, profiles: &BTreeSet<String>) -> Result<()> {
-        let mut tx = self.begin().await?;
-        write_profiles(&mut tx, tenant, profiles).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
     /// The profiles a tenant was given beside `default`.
     pub async fn profiles(&self, tenant: &Tenant) -> Result<BTreeSet<String>> {
         let found: Vec<String> = sqlx::query_scalar("SELECT profile FROM tenant_profiles WHERE tenant_id = $1")
@@ -221,15 +218,15 @@ impl Store {
     }
 }
 
-async fn write_images(conn: &mut sqlx::AnyConnection, tenant: &Tenant, images: &ImagePolicy) -> Result<()> {
-    for reference in &images.allowed {
+async fn write_means(conn: &mut AnyConnection, tenant: &Tenant, means: &TenantMeans) -> Result<()> {
+    for reference in means.images.iter().flatten() {
         sqlx::query("INSERT INTO tenant_images (tenant_id, reference) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(&tenant.id)
             .bind(reference.as_str())
             .execute(&mut *conn)
             .await?;
     }
-    for (alias, reference) in &images.aliases {
+    for (alias, reference) in means.aliases.iter().flatten() {
         sqlx::query(
             "INSERT INTO tenant_aliases (tenant_id, alias, reference) VALUES ($1, $2, $3)
              ON CONFLICT (tenant_id, alias) DO UPDATE SET reference = excluded.reference",
@@ -240,21 +237,34 @@ async fn write_images(conn: &mut sqlx::AnyConnection, tenant: &Tenant, images: &
         .execute(&mut *conn)
         .await?;
     }
-    Ok(())
-}
-
-async fn write_profiles(
-    conn: &mut sqlx::AnyConnection,
-    tenant: &Tenant,
-    profiles: impl IntoIterator<Item = &String> + Send,
-) -> Result<()> {
-    let profiles: Vec<&String> = profiles.into_iter().collect();
-    for profile in profiles {
+    for profile in means.profiles.iter().flatten() {
         sqlx::query("INSERT INTO tenant_profiles (tenant_id, profile) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(&tenant.id)
             .bind(profile)
             .execute(&mut *conn)
             .await?;
+    }
+    for (resource, maximum) in means.quotas.iter().flatten() {
+        sqlx::query(
+            "INSERT INTO quotas (tenant_id, resource, maximum) VALUES ($1, $2, $3)
+             ON CONFLICT (tenant_id, resource) DO UPDATE SET maximum = excluded.maximum",
+        )
+        .bind(&tenant.id)
+        .bind(resource.as_str())
+        .bind(*maximum)
+        .execute(&mut *conn)
+        .await?;
+    }
+    for (limit, value) in means.limits.iter().flatten() {
+        sqlx::query(
+            "INSERT INTO tenant_limits (tenant_id, name, value) VALUES ($1, $2, $3)
+             ON CONFLICT (tenant_id, name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(&tenant.id)
+        .bind(limit.as_str())
+        .bind(*value)
+        .execute(&mut *conn)
+        .await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The ledger of volumes.
 
 use super::{State, Store, is_duplicate};
-use crate::domain::{Error, Kind, Resource, Result, Tenant, TenantSlug, VolumeName};
+use crate::domain::{Attempt, Error, Kind, Resource, Result, Tenant, TenantSlug, VolumeName};
 
 /// One row of the ledger.
 #[derive(Debug, Clone)]
@@ -41,9 +41,14 @@ macro_rules! select {
 
 impl Store {
     /// Takes the name and a place of the quota. `Conflict` if the name is taken, `Quota` if there is no place.
-    pub async fn reserve_volume(&self, tenant: &Tenant, name: &VolumeName) -> Result<Volume> {
+    pub async fn reserve_volume(
+        &self,
+        tenant: &Tenant,
+        name: &VolumeName,
+        attempt: Option<&Attempt>,
+    ) -> Result<Volume> {
         let volume = Volume {
-            id: (self.world.new_id)(),
+            id: self.id_for(attempt),
             tenant: tenant.clone(),
             name: name.clone(),
             state: State::Creating,
@@ -138,6 +143,16 @@ impl Store {
             .fetch_all(&self.pool)
             .await?;
         rows.into_iter().map(Row::into_volume).collect()
+    }
+
+    /// The tenant's volume of this identifier of ours, whatever its state.
+    pub async fn volume_by_id(&self, tenant: &Tenant, id: &str) -> Result<Option<Volume>> {
+        let row: Option<Row> = sqlx::query_as(select!("WHERE v.tenant_id = $1 AND v.id = $2"))
+            .bind(&tenant.id)
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(Row::into_volume).transpose()
     }
 
     /// Whether the volume of this identifier is still on its way in or out.

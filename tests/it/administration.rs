@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::gateway::PASSWORD;
-use crate::support::{ALPINE, Client, Story, eventually};
+use crate::support::gateway::program;
+use crate::support::{ALPINE, Client, Ledger, Site, Story, eventually};
 
 const GOOD: &str = "a perfectly good password";
 
@@ -192,9 +193,96 @@ async fn a_class_is_imported_whole_or_not_at_all() {
         let me = story.client.as_account(name, password).await.get("/auth/me").await.ok();
         assert_ne!(me["account"]["role"], Value::Null);
     }
+    // As a spreadsheet writes it, for those who came later.
+    let late = import(&format!("\u{feff}\"Tenant\",\"Account\",\"Role\"\r\n\"{one}\",\"late\",\r\n")).succeeded();
+    assert!(late.lines().nth(1).unwrap().starts_with(&format!("{one}/late,")), "{late}");
     let again = import(&lines);
     assert!(again.code == 1 && again.stderr.contains(&format!("{two}/bob")), "{}", again.stderr);
     for slug in [&one, &two] {
         story.site.run(&["tenant", "delete", slug], "").succeeded();
     }
+}
+
+/// An account is made only after its password was printed.
+#[tokio::test]
+async fn a_class_that_nobody_would_see_is_not_made() {
+    let story = Story::begin().await;
+    let slug = crate::support::gateway::unique();
+    let file = story.site.dir.join("class.csv");
+    std::fs::write(&file, format!("{slug},ann\n")).unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut import = program();
+    import.args(["class", "import"]).arg(&file).arg("--config").arg(story.site.dir.join("podgate.toml"));
+    let done = import.stdout(full).output().unwrap();
+    assert!(!done.status.success() && String::from_utf8_lossy(&done.stderr).contains("nothing was made"));
+    assert_eq!(story.site.run(&["tenant", "show", &slug], "").code, 1);
+}
+
+/// Two who take each other away at the same moment leave one.
+async fn somebody_stays(clients: [(&Client, &str); 2], site: &Site) {
+    let ledger = Ledger::of(site).await;
+    for round in 0..10 {
+        for (_, name) in clients {
+            let arguments = ["account", "create", name, "--role", "platform", "--password-stdin"];
+            site.run(&arguments, PASSWORD);
+        }
+        let [first, second] = clients.map(|(client, name)| (client.with_token(site.token(name)), name));
+        let take_away = async |who: &Client, whom: &str| {
+            let path = format!("/accounts/{whom}");
+            match round % 2 {
+                0 => who.delete(&path).await,
+                _ => who.call("PATCH", &path, Some(json!({"disabled": true}))).await,
+            }
+        };
+        let (one, other) = tokio::join!(take_away(&first.0, second.1), take_away(&second.0, first.1));
+        for answer in [&one, &other] {
+            assert!(matches!(answer.status, 200 | 401 | 409), "{}", answer.text());
+        }
+        let enabled = "SELECT COUNT(*) FROM accounts WHERE role = 'platform' AND disabled = 0";
+        let left: i64 = sqlx::query_scalar(enabled).fetch_one(&ledger.0).await.unwrap();
+        assert!(left >= 1, "round {round}: {} {}", one.text(), other.text());
+        ledger.execute("UPDATE accounts SET disabled = 0").await;
+    }
+}
+
+#[tokio::test]
+async fn somebody_stays_on_sqlite() {
+    let story = Story::begin().await;
+    somebody_stays([(&story.client, "root"), (&story.client, "deputy")], &story.site).await;
+}
+
+#[tokio::test]
+async fn somebody_stays_on_postgresql() {
+    let first = Site::on_postgres().await;
+    let second = first.beside();
+    let story = Story::at(first).await;
+    let other = second.start().await;
+    let there = other.client(story.client.token.as_ref().unwrap());
+    somebody_stays([(&story.client, "root"), (&there, "deputy")], &story.site).await;
+}
+
+/// Whom one may change depends on what they are: somebody who was promoted meanwhile is somebody else.
+#[tokio::test]
+async fn an_account_is_changed_as_it_was_seen() {
+    use podgate::config;
+    use podgate::domain::{Kind, Login, Role};
+    use podgate::store::{AccountChange, Store};
+
+    let site = Site::new();
+    site.run(&["tenant", "create", "acme"], "").succeeded();
+    site.account("acme/bob", "viewer");
+    let place = config::Store::Sqlite(site.data("podgate.db"));
+    let store = Store::open(&place, "me".into(), Default::default(), podgate::app::world()).await.unwrap();
+    let login = Login::parse("acme/bob").unwrap();
+    let seen = store.account_info(&login).await.unwrap().unwrap();
+    let promoted = AccountChange { role: Some(Role::Admin), ..AccountChange::default() };
+    store.change_account(&seen, &promoted).await.unwrap();
+    let takeover = AccountChange { password_hash: Some("x".into()), ..AccountChange::default() };
+    assert_eq!(store.change_account(&seen, &takeover).await.unwrap_err().kind, Kind::Conflict);
+    assert_eq!(store.delete_account(&seen).await.unwrap_err().kind, Kind::Conflict);
+    // Nor is one of the same name the same.
+    let seen = store.account_info(&login).await.unwrap().unwrap();
+    store.delete_account(&seen).await.unwrap();
+    store.create_account(&login, Role::Admin, "y", None).await.unwrap();
+    assert_eq!(store.change_account(&seen, &takeover).await.unwrap_err().kind, Kind::Conflict);
 }

@@ -51,6 +51,9 @@ fn every_fail_point_is_tried() {
     assert_eq!(documented, tried);
 }
 
+/// The idempotency key of requests that gateways die over.
+pub const KEY: &str = "of-the-one-that-died";
+
 /// Starts a gateway that dies at `point` over this request, and one after it.
 pub async fn die_at(
     point: &str,
@@ -65,7 +68,7 @@ pub async fn die_at(
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let request = format!(
         "{method} /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+         Idempotency-Key: {KEY}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let answer = crate::serve::talk(client.address, request.as_bytes()).await;

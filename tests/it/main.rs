@@ -17,6 +17,7 @@ mod engine_down;
 mod exec;
 mod expiry;
 mod files;
+mod idempotency;
 mod images;
 mod index;
 mod input;

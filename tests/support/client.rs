@@ -82,6 +82,12 @@ impl Client {
         self.call("POST", path, Some(body).filter(|body| !body.is_null())).await
     }
 
+    /// With an idempotency key.
+    pub async fn post_keyed(&self, path: &str, key: &str, body: Value) -> Answer {
+        let request = self.request("POST", path).header(CONTENT_TYPE, "application/json");
+        self.send(request.header("idempotency-key", key).body(whole(body.to_string())).unwrap()).await
+    }
+
     /// With any text as `application/json`.
     pub async fn post_text(&self, path: &str, body: impl Into<Bytes>) -> Answer {
         let request = self.request("POST", path).header(CONTENT_TYPE, "application/json");

@@ -71,7 +71,7 @@ impl Containers {
             start: body.start.unwrap_or(true),
         };
         let grant = self.0.policy.create(who.principal(), request).await?;
-        let made = self.0.lifecycle.create(grant).await?;
+        let made = self.0.lifecycle.create(grant, who.attempt().cloned()).await?;
         Ok(ContainerCreatedResponse::of(ContainerSummary {
             id: made.grant.engine_id().short().into(),
             name: made.grant.row().name.to_string(),
@@ -341,11 +341,11 @@ impl Containers {
     /// What Podman says, or what is left to say where it does not have this one or does not answer for it.
     async fn status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
         if grant.row().state == State::Removing {
-            return Ok(Status { word: "removing".into(), ..unknown() });
+            return Ok(Status { word: "removing".into(), ..Status::unknown() });
         }
         // One that does not answer must not hold up the rest.
         match self.0.lifecycle.status(grant, deadline.within(STATUS_PATIENCE)).await {
-            Err(error) if matches!(error.kind, Kind::NotFound | Kind::EngineTimeout) => Ok(unknown()),
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::EngineTimeout) => Ok(Status::unknown()),
             other => other,
         }
     }
@@ -354,10 +354,6 @@ impl Containers {
 /// What was done to a container.
 fn now(grant: &ContainerGrant, status: &str) -> Json<ContainerStateResponse> {
     ContainerStateResponse::of(ContainerState { name: grant.row().name.to_string(), status: status.into() })
-}
-
-fn unknown() -> Status {
-    Status { word: "unknown".into(), exit_code: None, started_at: None, finished_at: None }
 }
 
 fn port_map(ports: &[PublishedPort]) -> BTreeMap<String, String> {
