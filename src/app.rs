@@ -119,8 +119,6 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     let _lock = lock(&config.data_dir)?;
     if config.engine.seccomp_is_ours {
         write_seccomp(&config.engine.seccomp_path)?;
-    } else if !config.engine.seccomp_path.exists() {
-        tracing::warn!(path = ?config.engine.seccomp_path, "no seccomp profile here; if Podman sees none, creates get 503");
     }
     let bound = serve::bind(&config.listen).await.map_err(|error| Error::invalid(error.to_string()))?;
     let engine = Engine::new(&config.engine, &config.images, &config.output, world);
@@ -159,8 +157,10 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     let endpoint = middleware::wrap(routes(context)?, parts);
     store.beat().await?;
     let upkeep = SystemGrant::for_upkeep();
-    if let Err(error) = lifecycle.learn_host(&upkeep).await {
-        tracing::warn!(?error, "what Podman's host can enforce is not known yet");
+    for learnt in [lifecycle.learn_host(&upkeep).await, lifecycle.probe_seccomp(&upkeep).await] {
+        if let Err(error) = learnt {
+            tracing::warn!(?error, "what Podman's host can enforce is not known yet");
+        }
     }
     // Names that a crash left taken are free again before anybody asks; a Podman that is away or slow is not waited for.
     let first_round = lifecycle.reconcile(&upkeep);

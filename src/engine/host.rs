@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{Deadline, Engine};
-use crate::domain::Result;
+use crate::domain::{Kind, Result};
 use crate::policy::grant::SystemGrant;
 
 /// How long the question may take.
@@ -24,11 +25,13 @@ pub struct Host {
     pub cpu: bool,
     /// The number of processes can be bounded.
     pub pids: bool,
+    /// Podman can read the seccomp profile. It makes nothing without.
+    pub seccomp: bool,
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { user_namespaces: true, memory: true, cpu: true, pids: true }
+        Self { user_namespaces: true, memory: true, cpu: true, pids: true, seccomp: true }
     }
 }
 
@@ -40,6 +43,7 @@ impl Host {
             (self.memory, "memory limits"),
             (self.cpu, "CPU limits"),
             (self.pids, "process limits"),
+            (self.seccomp, "the seccomp profile, which Podman cannot read: no container is made until it can"),
         ];
         all.into_iter().filter(|(able, _)| !able).map(|(_, what)| what).collect()
     }
@@ -54,8 +58,8 @@ impl Known {
         *self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, host: Host) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = host;
+    fn change(&self, change: impl FnOnce(&mut Host)) {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -76,21 +80,75 @@ struct InfoSecurity {
     rootless: bool,
 }
 
+impl Info {
+    /// Cgroups v1 and v2 name these controllers alike. Of a rootless service, one that is not named was not delegated to
+    /// its user; of root's, one is missing where Podman names others.
+    fn write_to(&self, host: &mut Host) {
+        let InfoHost { controllers, security } = &self.host;
+        let controllers = controllers.as_deref().unwrap_or_default();
+        let all = controllers.is_empty() && !security.rootless;
+        let has = |name: &str| all || controllers.iter().any(|controller| controller == name);
+        (host.memory, host.cpu, host.pids) = (has("memory"), has("cpu"), has("pids"));
+        // A rootless service has one user's ids.
+        host.user_namespaces = !security.rootless;
+    }
+}
+
 impl Engine {
     /// Asks the host what it can enforce, and lets later creates ask for no more.
     pub async fn learn_host(&self, grant: &SystemGrant) -> Result<Host> {
         let SystemGrant { .. } = grant;
         let ask = async { self.wire.get("/v4.0.0/libpod/info").await?.checked() };
         let info: Info = Deadline::after(PATIENCE).bound(ask).await?.json()?;
-        let host = if info.host.security.rootless {
-            // A rootless service has the controllers that were delegated to its user, and one user's ids.
-            let controllers = info.host.controllers.unwrap_or_default();
-            let has = |name: &str| controllers.iter().any(|controller| controller == name);
-            Host { user_namespaces: false, memory: has("memory"), cpu: has("cpu"), pids: has("pids") }
-        } else {
-            Host::default()
-        };
-        self.host.set(host);
-        Ok(host)
+        self.host.change(|host| info.write_to(host));
+        Ok(self.host.get())
+    }
+
+    /// Tries whether Podman can read the seccomp profile: by a create that fails either way, on a root directory that no
+    /// host has. Podman reads the profile before it looks for that (4.3.1 and 5.4.2).
+    pub async fn probe_seccomp(&self, grant: &SystemGrant) -> Result<bool> {
+        let SystemGrant { .. } = grant;
+        let body = json!({
+            "rootfs": "/nonexistent/podgate-probe",
+            "command": ["/probe"],
+            "work_dir": "/",
+            "netns": {"nsmode": "none"},
+            "seccomp_profile_path": &*self.seccomp_path,
+        });
+        let ask = self.wire.post_json("/v4.0.0/libpod/containers/create", &body);
+        let refusal = Deadline::after(PATIENCE).bound(ask).await?.refusal();
+        let readable = refusal.kind != Kind::EngineDown;
+        self.host.change(|host| host.seccomp = readable);
+        Ok(readable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learnt(info: &str) -> Host {
+        let mut host = Host::default();
+        serde_json::from_str::<Info>(info).unwrap().write_to(&mut host);
+        host
+    }
+
+    #[test]
+    fn both_kinds_of_cgroups_are_understood() {
+        // As 4.3.1 and 5.4.2 answer on v1, and Podman on v2; as root, rootless with and without delegation.
+        let v1 = r#"{"host": {"cgroupVersion": "v1", "security": {"rootless": false}, "cgroupControllers":
+            ["cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "pids"]}}"#;
+        let v2 = r#"{"host": {"cgroupVersion": "v2", "security": {"rootless": false}, "cgroupControllers":
+            ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"]}}"#;
+        let unsaid = r#"{"host": {"security": {"rootless": false}, "cgroupControllers": null}}"#;
+        for info in [v1, v2, unsaid] {
+            assert_eq!(learnt(info), Host::default(), "{info}");
+        }
+        let lacking = r#"{"host": {"security": {"rootless": false}, "cgroupControllers": ["cpu", "pids"]}}"#;
+        assert_eq!(learnt(lacking).lacks(), ["memory limits"]);
+        let delegated = r#"{"host": {"security": {"rootless": true}, "cgroupControllers": ["memory", "pids"]}}"#;
+        assert_eq!(learnt(delegated).lacks(), ["user namespaces of each tenant's own", "CPU limits"]);
+        let alone = r#"{"host": {"security": {"rootless": true}}}"#;
+        assert_eq!(learnt(alone).lacks().len(), 4);
     }
 }

@@ -49,6 +49,9 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
                 UNSETTLED
             }
         };
+        if !away && let Err(error) = lifecycle.probe_seccomp(&grant).await {
+            tracing::debug!(?error, "whether Podman can read the seccomp profile is not known");
+        }
         if orphans_left && !away {
             if let Err(error) = lifecycle.learn_host(&grant).await {
                 tracing::warn!(?error, "what Podman's host can enforce is not known yet");

@@ -88,6 +88,19 @@ impl Lifecycle {
         Ok(())
     }
 
+    /// Learns whether Podman can read the seccomp profile, and says when that changed.
+    pub async fn probe_seccomp(&self, grant: &SystemGrant) -> Result<()> {
+        let before = self.engine.host().seccomp;
+        match (before, self.engine.probe_seccomp(grant).await?) {
+            (true, false) => {
+                tracing::error!("Podman cannot read the seccomp profile (engine.seccomp_path): creates get 503")
+            }
+            (false, true) => tracing::info!("Podman can read the seccomp profile"),
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Takes away what carries our label and nobody owns: containers, then the networks and volumes that they may have
     /// held. At start and after Podman was away: nothing makes such things later, and the list of containers waits for
     /// every container on the host, a wedged one too.

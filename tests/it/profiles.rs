@@ -275,16 +275,30 @@ async fn a_network_is_none_or_internal_or_a_way_out() {
 
 #[tokio::test]
 async fn without_a_seccomp_profile_nothing_is_made() {
-    let story = Story::at(Site::new().set("engine.seccomp_path", "/no/such/seccomp.json")).await;
+    let site = Site::new();
+    let profile = site.dir.join("seccomp.json");
+    let story = Story::at(site.set("engine.seccomp_path", profile.display())).await;
+    let client = &story.client;
+    // Told at start, before anybody makes anything.
+    story.gateway.logged("cannot read the seccomp profile").await;
+    let not_enforced = async || client.get("/usage").await.ok()["not_enforced"].to_string();
+    assert!(not_enforced().await.contains("seccomp"), "{}", not_enforced().await);
     for start in [true, false] {
-        let refused = story.client.try_create("c", json!({"start": start})).await;
+        let refused = client.try_create("c", json!({"start": start})).await;
         assert_eq!(refused.status, 503, "start={start}: {}", refused.text());
         let error = refused.refused(503, "PodmanAPIError");
-        assert!(!error.to_string().contains("/no/such"), "{error}");
-        assert_eq!(story.client.listed().await, []);
+        assert!(!error.to_string().contains(profile.to_str().unwrap()), "{error}");
+        assert_eq!(client.listed().await, []);
         assert_eq!(story.podman.containers(&story.tenant.slug).await, []);
-        assert!(story.client.used().await.values().all(|used| *used == 0));
+        assert!(client.used().await.values().all(|used| *used == 0));
     }
+    // Once it is there, nobody has to restart anything.
+    std::fs::copy(std::env::var("PODGATE_TEST_SECCOMP").unwrap(), &profile).unwrap();
+    client.create_sleeping("c").await;
+    let Story { gateway, site, .. } = story;
+    drop(gateway);
+    let gateway = site.start().await;
+    assert!(!gateway.log().contains("seccomp"), "{}", gateway.log());
 }
 
 #[test]
