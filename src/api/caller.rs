@@ -1,8 +1,9 @@
 //! The permission as a type: an operation that takes a `Caller<Exec>` is reached only with the scope `exec`.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
@@ -14,6 +15,26 @@ use crate::policy::Policy;
 /// Who the request's token belongs to, as the middleware found out; or why nobody.
 #[derive(Clone)]
 pub struct Recognised(pub Arc<Result<Principal>>);
+
+/// What an answer holds.
+pub type Held = Box<dyn Any + Send + Sync>;
+
+/// What the answer to a request holds until the client has taken its last byte: a place among the large ones, say. Else
+/// who asks for much and takes nothing would fill our memory.
+#[derive(Clone, Default)]
+pub struct UntilTaken(Arc<Mutex<Vec<Held>>>);
+
+impl UntilTaken {
+    /// Adds to it.
+    pub fn hold(&self, what: impl Any + Send + Sync) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(what));
+    }
+
+    /// What it is so far.
+    pub fn take(&self) -> Vec<Held> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// Where the request came from: the peer's address; behind a trusted proxy the one it vouches for.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +115,7 @@ impl Needs for Anyone {
 pub struct Caller<N: Needs> {
     principal: Principal,
     attempt: Option<Attempt>,
+    until_taken: UntilTaken,
     scope: PhantomData<N>,
 }
 
@@ -106,6 +128,11 @@ impl<N: Needs> Caller<N> {
     /// Which try this is, if the request has an idempotency key.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempt.as_ref()
+    }
+
+    /// Keeps this until the client has the whole answer.
+    pub fn holds(&self, what: impl Any + Send + Sync) {
+        self.until_taken.hold(what);
     }
 }
 
@@ -154,6 +181,8 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
             Policy::check_scope(principal, scope)?;
         }
         let attempt = request.extensions().get().cloned();
-        Ok(Self { principal: principal.clone(), attempt, scope: PhantomData })
+        let until_taken = request.extensions().get::<UntilTaken>();
+        let until_taken = until_taken.ok_or_else(|| Error::internal("an operation without the untaken layer"))?.clone();
+        Ok(Self { principal: principal.clone(), attempt, until_taken, scope: PhantomData })
     }
 }

@@ -93,7 +93,8 @@ impl Exec {
         wrong.finish()?;
         let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
         let begun = Instant::now();
-        let _place = self.0.policy.exec_place(grant.tenant(), self.0.engine.patience()).await?;
+        // Kept with what the command said.
+        who.holds(self.0.policy.exec_place(grant.tenant(), self.0.engine.patience()).await?);
         let execution = self.0.lifecycle.exec(&grant, &command, user).await?;
         let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(ExecResponse::of(ExecutionResult::new(execution, duration_ms)))

@@ -107,7 +107,13 @@ impl From<crate::config::Mistakes> for Failure {
 
 /// Runs the command and says how it went.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let outcome = tokio::runtime::Builder::new_multi_thread()
+    // A command needs no threads to share its work. Where the system gives no more of them, several would wait for each
+    // other for ever; one fails and says so.
+    let mut runtime = match arguments.command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let outcome = runtime
         .enable_all()
         .build()
         .map_err(|error| Failure::Other(Error::internal(error)))

@@ -8,6 +8,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Deadline;
 use crate::domain::{Error, Kind, Result, Tenant};
 
+/// One of a tenant's, until it is dropped.
+pub type Lane = OwnedSemaphorePermit;
+
 #[derive(Clone)]
 pub(super) struct Lanes {
     width: usize,
@@ -20,7 +23,7 @@ impl Lanes {
     }
 
     /// Waits for one of the tenant's lanes; `RateLimited` when the deadline comes first.
-    pub(super) async fn enter(&self, tenant: &Tenant, deadline: Deadline) -> Result<OwnedSemaphorePermit> {
+    pub(super) async fn enter(&self, tenant: &Tenant, deadline: Deadline) -> Result<Lane> {
         let lane = {
             let mut lanes = self.by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
             // Lanes that nobody holds or waits for are as good as new ones.

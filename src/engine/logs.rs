@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use podman_api::opts::ContainerLogsOpts;
 
-use super::{Deadline, Engine, failure};
+use super::{Deadline, Engine, Lane, failure};
 use crate::domain::Result;
 use crate::policy::grant::ContainerGrant;
 
@@ -28,9 +28,10 @@ pub struct Logs {
 }
 
 impl Engine {
-    /// Reads the log, both streams together, keeping the newest bytes of the bound.
-    pub async fn logs(&self, grant: &ContainerGrant, request: &LogRequest, deadline: Deadline) -> Result<Logs> {
-        let _lane = self.long.enter(grant.tenant(), deadline).await?;
+    /// Reads the log, both streams together, keeping the newest bytes of the bound. The lane is to be held as long as the
+    /// text is in memory: it bounds how much one tenant has there.
+    pub async fn logs(&self, grant: &ContainerGrant, request: &LogRequest, deadline: Deadline) -> Result<(Logs, Lane)> {
+        let lane = self.long.enter(grant.tenant(), deadline).await?;
         self.answering(grant, deadline).await?;
         // Without `tail`: Podman 4.3.1 loses parts of lines that were written in pieces where it is given. The file is
         // bounded, and the lines are counted here.
@@ -50,7 +51,7 @@ impl Engine {
         };
         let outcome = deadline.bound(read).await;
         self.learn(grant.engine_id(), &outcome);
-        outcome
+        outcome.map(|logs| (logs, lane))
     }
 }
 

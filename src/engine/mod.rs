@@ -51,6 +51,7 @@ pub use exec::{Ended, ExecRequest, Execution};
 pub use files::FileWrite;
 pub use host::Host;
 pub use images::Image;
+pub use lanes::Lane;
 pub use logs::{LogRequest, Logs};
 pub use pull::{PullProgress, PullStep, not_pulled};
 pub use spec::Identity;

@@ -8,6 +8,7 @@ mod limits;
 mod observe;
 mod peer;
 mod syntax;
+mod untaken;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,8 +51,10 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
     let Parts { contract, auth, tenants, addresses, trusted_proxies, cors_origins, body_limits, idempotency, world } =
         parts;
     app
-        // A request that was sent before is answered as it was then. Innermost: whatever is checked, is checked of the
-        // second as of the first.
+        // What an answer holds, it holds until the client has it. Innermost, for operations put it there.
+        .with(untaken::Untaken)
+        // A request that was sent before is answered as it was then. Inside of the rest: whatever is checked, is checked
+        // of the second as of the first.
         .with(idempotency)
         // What the document promises about paths, queries and body types, the same for everybody. After the limits,
         // so that guessing paths is not free.

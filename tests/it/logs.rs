@@ -1,6 +1,12 @@
 //! What a container said.
 
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::support::{Site, Story, eventually};
 
@@ -52,4 +58,38 @@ async fn long_logs_keep_their_newest_lines() {
     assert!(logs.len() <= 1024 && logs.ends_with("1999\n2000\n"), "{logs}");
     let first: u32 = logs.lines().next().unwrap().parse().expect("lines are whole");
     assert!(first > 1000);
+}
+
+/// Answers that nobody takes are in our memory: a tenant has room for so many.
+#[tokio::test]
+async fn what_is_not_taken_takes_its_tenants_places() {
+    let site = Site::new().set("engine.long_calls_per_tenant", 2).variable("REQUEST_TIMEOUT", "6");
+    let story = Story::at(site).await;
+    let client = &story.client;
+    let (_, theirs) = story.another();
+    for client in [client, &theirs] {
+        client.create(json!({"image": "alpine", "name": "talker", "command": "seq 1 2000; sleep 300"})).await;
+        eventually("its words", || async { client.logs("talker", "").await.ends_with("2000\n").then_some(()) }).await;
+    }
+    // A client whose streams have no window takes heads and no bodies.
+    let stream = TcpStream::connect(client.address).await.unwrap();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(0);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut untaken = Vec::new();
+    for _ in 0..2 {
+        let request = Request::get(format!("http://{}/api/v1/containers/talker/logs", client.address))
+            .header("authorization", format!("Bearer {}", client.token.as_ref().unwrap()));
+        untaken.push(sender.send_request(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap());
+    }
+    assert!(untaken.iter().all(|response| response.status() == 200));
+    let refused = client.get("/containers/talker/logs").await;
+    refused.refused(429, "RateLimitError");
+    // Whoever it is, it is their own place.
+    assert!(theirs.logs("talker", "").await.ends_with("2000\n"));
+    assert_eq!(client.status("talker").await, "running");
+    drop((untaken, sender));
+    connection.abort();
+    eventually("room", || async { (client.get("/containers/talker/logs").await.status == 200).then_some(()) }).await;
 }

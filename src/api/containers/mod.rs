@@ -313,7 +313,8 @@ impl Containers {
     ) -> poem::Result<Json<ContainerLogsResponse>> {
         let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Read, &name).await?;
         let request = LogRequest { tail: tail.0, since: since.0, timestamps: timestamps.0.0 };
-        let logs = self.0.engine.logs(&grant, &request, self.0.engine.deadline()).await?;
+        let (logs, lane) = self.0.engine.logs(&grant, &request, self.0.engine.deadline()).await?;
+        who.holds(lane);
         let truncated = logs.truncated.then_some(true);
         Ok(ContainerLogsResponse::of(ContainerLogs { logs: logs.text, truncated }))
     }
