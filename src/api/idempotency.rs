@@ -93,12 +93,15 @@ pub(super) fn refuse(headers: &HeaderMap) -> Result<()> {
     Err(Error { details: vec![detail], ..Error::invalid(format!("invalid input: {HEADER}")) })
 }
 
+/// A body, and its place if it is a large one.
+type Whole = (Vec<u8>, Option<Place>);
+
 /// A body that was read before its operation asks for it.
 #[derive(Clone)]
-pub(super) struct ReadBefore(Arc<Mutex<Option<(Vec<u8>, Option<Place>)>>>);
+pub(super) struct ReadBefore(Arc<Mutex<Option<Whole>>>);
 
 impl ReadBefore {
-    pub(super) fn take(&self) -> Option<(Vec<u8>, Option<Place>)> {
+    pub(super) fn take(&self) -> Option<Whole> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

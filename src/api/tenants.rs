@@ -12,7 +12,9 @@ use super::json::Strict;
 use super::model::answer;
 use super::usage::ResourceUsage;
 use super::{Context, Tag};
-use crate::domain::{Attempt, Details, ImagePattern, ImageRef, ImageRequest, Resource, Result, Tenant, TenantSlug};
+use crate::domain::{
+    Attempt, Details, ImagePattern, ImageRef, ImageRequest, Resource, Result, Tenant, TenantLimit, TenantSlug,
+};
 use crate::store::{ImagePolicy, TenantMeans};
 
 pub struct Tenants(pub Context);
@@ -31,6 +33,9 @@ struct CreateTenantRequest {
     profiles: Option<Vec<String>>,
     /// Maxima other than the configuration's, by resource.
     quotas: Option<BTreeMap<String, i64>>,
+    /// What its containers may have at most, whatever their profile says: `expires_seconds` (where a request says
+    /// nothing), `max_expires_seconds`, `container_memory_bytes`, `container_cpu_millis`, `container_pids`.
+    limits: Option<BTreeMap<String, i64>>,
 }
 
 impl Example for CreateTenantRequest {
@@ -41,6 +46,7 @@ impl Example for CreateTenantRequest {
             aliases: Some(BTreeMap::from([("alpine".into(), "docker.io/library/alpine:latest".into())])),
             profiles: None,
             quotas: Some(BTreeMap::from([("containers".into(), 50)])),
+            limits: Some(BTreeMap::from([("max_expires_seconds".into(), 86_400)])),
         }
     }
 }
@@ -57,6 +63,8 @@ struct ChangeTenantRequest {
     profiles: Option<Vec<String>>,
     /// All maxima other than the configuration's.
     quotas: Option<BTreeMap<String, i64>>,
+    /// All limits of its own. Containers that it has keep theirs.
+    limits: Option<BTreeMap<String, i64>>,
 }
 
 impl Example for ChangeTenantRequest {
@@ -66,6 +74,7 @@ impl Example for ChangeTenantRequest {
             aliases: None,
             profiles: None,
             quotas: None,
+            limits: None,
         }
     }
 }
@@ -94,6 +103,8 @@ struct TenantDetails {
     aliases: BTreeMap<String, String>,
     /// Profiles that it may use beside `default`.
     profiles: Vec<String>,
+    /// Limits of its own.
+    limits: BTreeMap<String, i64>,
     /// What it may have, and has.
     usage: Vec<ResourceUsage>,
 }
@@ -108,6 +119,7 @@ answer! {
         images: vec!["docker.io/library/alpine:latest".into()],
         aliases: BTreeMap::from([("alpine:latest".into(), "docker.io/library/alpine:latest".into())]),
         profiles: vec![],
+        limits: BTreeMap::from([("max_expires_seconds".into(), 86_400)]),
         usage: vec![ResourceUsage { resource: "containers".into(), limit: 50, used: 3 }],
     }
 }
@@ -128,10 +140,10 @@ impl Tenants {
         who: Caller<TenantsScope>,
         body: Strict<CreateTenantRequest>,
     ) -> poem::Result<Json<TenantResponse>> {
-        let CreateTenantRequest { slug, images, aliases, profiles, quotas } = body.0;
+        let CreateTenantRequest { slug, images, aliases, profiles, quotas, limits } = body.0;
         let mut wrong = Details::default();
         let slug = wrong.take("slug", TenantSlug::parse(&slug));
-        let means = self.means((images, aliases, profiles, quotas), &mut wrong);
+        let means = self.means(Wanted { images, aliases, profiles, quotas, limits }, &mut wrong);
         let Some(slug) = slug else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         crate::policy::Policy::check_scope(who.principal(), who.scope())?;
@@ -179,9 +191,9 @@ impl Tenants {
         slug: Path<String>,
         body: Strict<ChangeTenantRequest>,
     ) -> poem::Result<Json<TenantResponse>> {
-        let ChangeTenantRequest { images, aliases, profiles, quotas } = body.0;
+        let ChangeTenantRequest { images, aliases, profiles, quotas, limits } = body.0;
         let mut wrong = Details::default();
-        let means = self.means((images, aliases, profiles, quotas), &mut wrong);
+        let means = self.means(Wanted { images, aliases, profiles, quotas, limits }, &mut wrong);
         wrong.finish()?;
         let tenant = self.0.policy.tenant(who.principal(), who.scope(), &slug).await?;
         self.0.store.set_means(&tenant, &means).await?;
@@ -204,11 +216,18 @@ impl Tenants {
     }
 }
 
-type Wanted =
-    (Option<Vec<String>>, Option<BTreeMap<String, String>>, Option<Vec<String>>, Option<BTreeMap<String, i64>>);
+/// What a request says of a tenant, as it came.
+struct Wanted {
+    images: Option<Vec<String>>,
+    aliases: Option<BTreeMap<String, String>>,
+    profiles: Option<Vec<String>>,
+    quotas: Option<BTreeMap<String, i64>>,
+    limits: Option<BTreeMap<String, i64>>,
+}
 
 impl Tenants {
-    fn means(&self, (images, aliases, profiles, quotas): Wanted, wrong: &mut Details) -> TenantMeans {
+    fn means(&self, wanted: Wanted, wrong: &mut Details) -> TenantMeans {
+        let Wanted { images, aliases, profiles, quotas, limits } = wanted;
         let image = |text: &String| ImagePattern::parse(text).map_err(|error| format!("{text:?}: {error}"));
         let alias = |(name, target): (&String, &String)| {
             let wrong = |error: String| format!("{name:?}: {error}");
@@ -229,13 +248,16 @@ impl Tenants {
             aliases: wrong.take_optional("aliases", aliases, |all| all.iter().map(alias).collect()),
             profiles: wrong.take_optional("profiles", profiles, |all| all.iter().map(profile).collect()),
             quotas: wrong.take_optional("quotas", quotas, |all| all.iter().map(quota).collect()),
-            limits: None,
+            limits: wrong.take_optional("limits", limits, |all| {
+                all.iter().map(|(name, value)| TenantLimit::parse(name, *value)).collect()
+            }),
         }
     }
 
     async fn details(&self, tenant: Tenant) -> poem::Result<Json<TenantResponse>> {
         let store = &self.0.store;
         let ImagePolicy { allowed, aliases } = store.image_policy(&tenant).await?;
+        let limits = store.tenant_limits(&tenant).await?;
         let usage = store.usage(&tenant).await?.into_iter().filter(|one| !one.resource.is_momentary());
         Ok(TenantResponse::of(TenantDetails {
             deleting: store.is_deleting(&tenant).await?,
@@ -243,6 +265,7 @@ impl Tenants {
             images: allowed.iter().map(ToString::to_string).collect(),
             aliases: aliases.iter().map(|(name, target)| (name.as_str().to_owned(), target.to_string())).collect(),
             profiles: store.profiles(&tenant).await?.into_iter().collect(),
+            limits: limits.into_iter().map(|(limit, value)| (limit.as_str().to_owned(), value)).collect(),
             usage: usage.map(ResourceUsage::from).collect(),
             slug: tenant.slug.to_string(),
         }))

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::{ConfigFile, Failure, load, print};
 use crate::app::{self, Opened};
 use crate::config::Config;
-use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantSlug};
+use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantLimit, TenantSlug};
 use crate::store::{Store, TenantMeans, Usage};
 
 #[derive(Subcommand)]
@@ -20,7 +20,7 @@ pub(super) enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Allow a tenant more images or profiles, or change its aliases and quotas.
+    /// Allow a tenant more images or profiles, or change its aliases, quotas and limits.
     Allow {
         /// The tenant.
         #[arg(value_parser = TenantSlug::parse)]
@@ -52,7 +52,7 @@ pub(super) enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Print a tenant's images, aliases, profiles and quotas.
+    /// Print a tenant's images, aliases, profiles, quotas and limits.
     Show {
         /// The tenant.
         #[arg(value_parser = TenantSlug::parse)]
@@ -77,6 +77,15 @@ pub(super) struct Means {
     /// A quota other than the configuration's: containers=50. Repeatable.
     #[arg(long = "quota", value_name = "RESOURCE=MAXIMUM", value_parser = parse_quota)]
     quotas: Vec<(Resource, i64)>,
+    /// What its containers may have at most, whatever their profile says: expires_seconds (where a request says nothing),
+    /// max_expires_seconds, container_memory_bytes, container_cpu_millis, container_pids. Repeatable.
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = parse_limit)]
+    limits: Vec<(TenantLimit, i64)>,
+}
+
+fn parse_limit(text: &str) -> Result<(TenantLimit, i64), String> {
+    let (name, value) = text.split_once('=').ok_or("a limit is NAME=VALUE")?;
+    TenantLimit::parse(name, value.parse().map_err(|_| "a limit's value is a number")?)
 }
 
 fn parse_quota(text: &str) -> Result<(Resource, i64), String> {
@@ -106,7 +115,7 @@ impl Means {
             aliases: Some(self.aliases.iter().cloned().collect()),
             profiles: Some(self.profiles.iter().cloned().collect()),
             quotas: Some(self.quotas.iter().copied().collect()),
-            limits: None,
+            limits: Some(self.limits.iter().copied().collect()),
         }
     }
 }
@@ -153,6 +162,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             }
             for profile in store.profiles(&tenant).await? {
                 print(&format!("profile {profile}\n"));
+            }
+            for (limit, value) in store.tenant_limits(&tenant).await? {
+                print(&format!("limit {}={value}\n", limit.as_str()));
             }
             for Usage { resource, limit, used } in store.usage(&tenant).await? {
                 let used = if resource.is_momentary() { String::new() } else { format!(", {used} used") };

@@ -8,7 +8,7 @@ use super::spec::ContainerSpec;
 use crate::config::{Expiry, Profile};
 use crate::domain::{
     CommandLine, ContainerLimits, ContainerName, ContainerPath, Details, ExecUser, ImageRef, ImageRequest, Mount,
-    MountTarget, NetworkMode, PullPolicy, Result, WantedPort, Words,
+    MountTarget, NetworkMode, PullPolicy, Result, TenantLimit, WantedPort, Words,
 };
 
 /// A create request as it came, field by field; nothing is believed yet.
@@ -173,6 +173,24 @@ impl Admitted {
         };
         (self.name, spec)
     }
+}
+
+/// The profile as far as a tenant's own limits let it have that. Its default life takes the place of the profile's.
+pub(super) fn within_tenant(profile: &Profile, limits: &BTreeMap<TenantLimit, i64>) -> Profile {
+    let limit = |limit: TenantLimit| limits.get(&limit).copied();
+    let at_most = |value: i64, most: TenantLimit| limit(most).map_or(value, |most| value.min(most));
+    let seconds =
+        |name: TenantLimit| limit(name).and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let mut profile = profile.clone();
+    let of = &mut profile.limits;
+    of.memory_bytes = at_most(of.memory_bytes, TenantLimit::ContainerMemory);
+    of.cpu_millis = at_most(of.cpu_millis, TenantLimit::ContainerCpuMillis);
+    of.pids = at_most(of.pids, TenantLimit::ContainerPids);
+    let expiry = &mut profile.expiry;
+    expiry.most = seconds(TenantLimit::MaxExpiresSeconds).into_iter().chain(expiry.most).min();
+    let default = seconds(TenantLimit::ExpiresSeconds).or(expiry.default);
+    expiry.default = default.map(|default| expiry.most.map_or(default, |most| default.min(most)));
+    profile
 }
 
 /// What was asked for where the profile has as much.
@@ -358,6 +376,22 @@ mod tests {
         for wrong in [f64::NAN, 0.0, -1.0, 1e300, f64::INFINITY] {
             assert!(request(|r| r.limits.cpus = Some(wrong)).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_tenants_limits_bound_every_profile() {
+        let seconds = |count| Some(Duration::from_secs(count));
+        let own = Profile { expiry: Expiry { default: seconds(60), most: seconds(100), idle: None }, ..profile() };
+        let bounded = |limits: &[(TenantLimit, i64)]| within_tenant(&own, &limits.iter().copied().collect());
+        let ends = |limits: &[(TenantLimit, i64)]| (bounded(limits).expiry.default, bounded(limits).expiry.most);
+        assert_eq!(ends(&[]), (seconds(60), seconds(100)));
+        assert_eq!(ends(&[(TenantLimit::ExpiresSeconds, 5)]), (seconds(5), seconds(100)));
+        assert_eq!(ends(&[(TenantLimit::ExpiresSeconds, 500)]), (seconds(100), seconds(100)));
+        assert_eq!(ends(&[(TenantLimit::MaxExpiresSeconds, 50)]), (seconds(50), seconds(50)));
+        assert_eq!(ends(&[(TenantLimit::MaxExpiresSeconds, 500)]), (seconds(60), seconds(100)));
+        assert_eq!(bounded(&[(TenantLimit::ContainerPids, 7)]).limits.pids, 7);
+        assert_eq!(bounded(&[(TenantLimit::ContainerPids, 1 << 20)]).limits.pids, own.limits.pids);
+        assert_eq!(bounded(&[(TenantLimit::ContainerMemory, 8 << 20)]).limits.memory_bytes, 8 << 20);
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl Policy {
     pub async fn renew(&self, grant: &ContainerGrant, expires_in: Option<i64>) -> Result<Option<i64>> {
         let profile = self.profiles.get(&grant.row().profile).or_else(|| self.profiles.get(DEFAULT_PROFILE));
         let profile = profile.ok_or_else(|| Error::internal("there is no default profile"))?;
+        let profile = admission::within_tenant(profile, &self.store.tenant_limits(grant.tenant()).await?);
         let mut wrong = Details::default();
         let expires_in = admission::expiry(profile.expiry, expires_in, &mut wrong);
         wrong.finish()?;
@@ -182,6 +183,7 @@ impl Policy {
         // The form is checked first, against what the tenant may use: mistakes tell nothing of other profiles.
         let profile = self.profiles.get(if given { profile_name.as_str() } else { DEFAULT_PROFILE });
         let profile = profile.ok_or_else(|| Error::internal("there is no default profile"))?;
+        let profile = &admission::within_tenant(profile, &self.store.tenant_limits(within.tenant()).await?);
         let admitted = admission::admit(profile, request)?;
         if !given {
             return Err(Error::new(Kind::Forbidden, format!("the profile {profile_name:?} is not allowed here")));

@@ -183,6 +183,15 @@ impl Store {
 }
 
 impl Store {
+    /// What bounds a tenant beside its quotas, where that is not the configuration alone.
+    pub async fn tenant_limits(&self, tenant: &Tenant) -> Result<BTreeMap<TenantLimit, i64>> {
+        let found: Vec<(String, i64)> = sqlx::query_as("SELECT name, value FROM tenant_limits WHERE tenant_id = $1")
+            .bind(&tenant.id)
+            .fetch_all(&self.pool)
+            .await?;
+        found.into_iter().map(|(name, value)| Ok((name.parse().map_err(Error::internal)?, value))).collect()
+    }
+
     /// The profiles a tenant was given beside `default`.
     pub async fn profiles(&self, tenant: &Tenant) -> Result<BTreeSet<String>> {
         let found: Vec<String> = sqlx::query_scalar("SELECT profile FROM tenant_profiles WHERE tenant_id = $1")

@@ -117,9 +117,11 @@ async fn the_platform_manages_tenants() {
     let path = format!("/tenants/{slug}");
     let wanted = json!({
         "slug": slug, "images": [ALPINE], "aliases": {"al": ALPINE}, "quotas": {"containers": 1},
+        "limits": {"expires_seconds": 3600, "container_pids": 50},
     });
     let made = platform.post("/tenants", wanted.clone()).await.ok()["tenant"].clone();
     assert_eq!((&made["images"], &made["aliases"]), (&json!([ALPINE]), &json!({"al:latest": ALPINE})));
+    assert_eq!(made["limits"], json!({"expires_seconds": 3600, "container_pids": 50}));
     platform.post("/tenants", wanted).await.refused(409, "PodmanAPIError");
     let account = json!({"name": "boss", "role": "admin", "password": GOOD});
     platform.post(&format!("{path}/accounts"), account).await.ok();
@@ -129,6 +131,7 @@ async fn the_platform_manages_tenants() {
     // What is named is replaced, the rest stays.
     let changed = platform.call("PATCH", &path, Some(json!({"quotas": {"volumes": 1}, "images": []}))).await.ok();
     assert_eq!(changed["tenant"]["images"], json!([]));
+    assert_eq!(changed["tenant"]["limits"], made["limits"]);
     let limit = |name: &str| {
         let usage = changed["tenant"]["usage"].as_array().unwrap();
         usage.iter().find(|one| one["resource"] == name).unwrap()["limit"].clone()
@@ -140,6 +143,8 @@ async fn the_platform_manages_tenants() {
         (json!({"profiles": ["nosuch"]}), "profiles"),
         (json!({"quotas": {"money": 1}}), "quotas"),
         (json!({"quotas": {"volumes": -1}}), "quotas"),
+        (json!({"limits": {"nonsense": 1}}), "limits"),
+        (json!({"limits": {"expires_seconds": 0}}), "limits"),
         (json!({"aliases": {"al": "al"}}), "aliases"),
         (json!({"slug": "other"}), "slug"),
     ] {

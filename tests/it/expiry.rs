@@ -152,6 +152,37 @@ async fn saying_nothing_is_no_way_around_the_bound() {
     assert!(renewed.get("expires").is_some_and(|expires| from_now(expires) <= 100.0), "{renewed}");
 }
 
+/// Whatever the profile says.
+#[tokio::test]
+async fn a_tenant_has_a_default_and_a_bound_of_its_own() {
+    let story = Story::at(with_profiles("[profiles.long]\nexpires_seconds = 7200")).await;
+    let Story { client, site, tenant, .. } = &story;
+    let (_, theirs) = story.another();
+    let limit = |limit: &str| site.run(&["tenant", "allow", &tenant.slug, "--limit", limit], "");
+    site.run(&["tenant", "allow", &tenant.slug, "--profile", "long"], "").succeeded();
+    limit("expires_seconds=60").succeeded();
+    limit("max_expires_seconds=100").succeeded();
+    limit("container_pids=20").succeeded();
+    let shown = site.run(&["tenant", "show", &tenant.slug], "").succeeded();
+    assert!(
+        shown.contains("limit expires_seconds=60\n") && shown.contains("limit max_expires_seconds=100\n"),
+        "{shown}"
+    );
+    for (name, profile) in [("c", "default"), ("d", "long")] {
+        let made = client.create_with(name, json!({"profile": profile, "start": false})).await;
+        assert!((50.0..=60.0).contains(&from_now(&made["expires"])), "{made}");
+        client.try_create("e", json!({"profile": profile, "expires_in": 101})).await.blames(&["expires_in"]);
+        client.post(&format!("/containers/{name}/renew"), json!({"expires_in": 101})).await.blames(&["expires_in"]);
+    }
+    client.try_create("e", json!({"limits": {"pids": 21}})).await.blames(&["limits.pids"]);
+    assert_eq!(client.get("/containers/c").await.ok()["container"]["limits"]["pids"], 20);
+    let made = theirs.create_with("c", json!({"start": false})).await;
+    assert!(made.get("expires").is_none(), "{made}");
+    for wrong in ["expires_seconds", "expires_seconds=0", "nonsense=1", "container_pids=x", "burst=5"] {
+        assert_eq!(limit(wrong).code, 2, "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_uses_goes() {
     let story = Story::at(with_profiles("[profiles.default]\nidle_seconds = 5")).await;
