@@ -178,6 +178,10 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     jobs.spawn(jobs::measure(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::sweep(lifecycle.clone(), upkeep));
+    jobs.spawn({
+        let auth = auth.clone();
+        async move { auth.read_foreign_keys().await }
+    });
     jobs.spawn(jobs::beat(store, auth.clone(), config.idempotency));
     jobs.spawn(jobs::forget_idle_budgets(tenants, addresses, auth));
     for listener in &bound {

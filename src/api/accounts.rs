@@ -85,6 +85,10 @@ struct AccountItem {
     disabled: bool,
     /// When it was made, RFC 3339.
     created: String,
+    /// The identity provider that vouches for it, its `iss`; none where it has a password.
+    issuer: Option<String>,
+    /// What that provider calls the person, its `sub`.
+    subject: Option<String>,
 }
 
 /// An account that is gone.
@@ -103,6 +107,8 @@ fn sample() -> AccountItem {
         role: "operator".into(),
         disabled: false,
         created: "2025-01-19T15:47:19.123000Z".into(),
+        issuer: None,
+        subject: None,
     }
 }
 
@@ -129,12 +135,15 @@ answer! {
 
 impl From<AccountInfo> for AccountItem {
     fn from(account: AccountInfo) -> Self {
+        let (issuer, subject) = account.identity.unzip();
         Self {
             name: account.login.name.to_string(),
             username: account.login.to_string(),
             role: account.role.as_str().into(),
             disabled: account.disabled,
             created: timestamp_ms(account.created_ms),
+            issuer,
+            subject,
         }
     }
 }

@@ -30,7 +30,7 @@ const FAILURES: &[(&str, &str, &str, When)] = &[
     ("429", "TooManyRequests", "Slow down; `Retry-After` says for how long.", When::Always),
     ("422", "KeyReused", "The idempotency key was that of another request.", When::Added),
     ("500", "Failure", "Podman or the gateway failed; the log has the cause under the request id.", When::Always),
-    ("503", "Unavailable", "Podman or the store is out of reach.", When::Always),
+    ("503", "Unavailable", "Podman, the store or an identity provider is out of reach.", When::Always),
 ];
 
 #[derive(Clone, Copy)]

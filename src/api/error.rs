@@ -25,7 +25,7 @@ pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
         Kind::NotFound | Kind::NoPath => (StatusCode::NOT_FOUND, "PodmanAPIError"),
         Kind::Exists | Kind::Conflict | Kind::Busy | Kind::Unfinished => (StatusCode::CONFLICT, "PodmanAPIError"),
         Kind::EngineTimeout => (StatusCode::REQUEST_TIMEOUT, "PodmanAPIError"),
-        Kind::EngineDown | Kind::StoreDown => (StatusCode::SERVICE_UNAVAILABLE, "PodmanAPIError"),
+        Kind::EngineDown | Kind::StoreDown | Kind::IssuerDown => (StatusCode::SERVICE_UNAVAILABLE, "PodmanAPIError"),
         Kind::Engine => (StatusCode::INTERNAL_SERVER_ERROR, "PodmanAPIError"),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     }
@@ -54,7 +54,7 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     let header = match &error.kind {
         Kind::Method(allow) => Some(("allow", allow.clone())),
         Kind::RateLimited(seconds) => Some(("retry-after", seconds.to_string())),
-        Kind::EngineDown | Kind::StoreDown => Some(("retry-after", "5".to_owned())),
+        Kind::EngineDown | Kind::StoreDown | Kind::IssuerDown => Some(("retry-after", "5".to_owned())),
         Kind::Unfinished => Some(("retry-after", "1".to_owned())),
         // RFC 6750, 3: without credentials the challenge names no error.
         Kind::Unauthenticated("") => Some(("www-authenticate", "Bearer realm=\"podgate\"".to_owned())),

@@ -237,7 +237,8 @@ impl TokenOperations {
 
     /// Sign out
     ///
-    /// Ends the session of this token: neither it nor the session's refresh token is good any more, on any gateway.
+    /// Ends the session of this token: neither it nor the session's refresh token is good any more, on any gateway. Of an
+    /// identity provider, neither this token nor those issued before it.
     #[oai(path = "/auth/logout", method = "post", operation_id = "logout")]
     async fn logout(
         &self,

@@ -52,6 +52,12 @@ impl Authenticator {
         attempt: Option<&Attempt>,
     ) -> Result<(ApiKey, Option<String>)> {
         no_key(owner)?;
+        // It would be good for whom the provider knows no more.
+        if owner.foreign_iat.is_some() {
+            let message =
+                "people of an identity provider have no keys; an administrator makes an account for a program";
+            return Err(Error::new(Kind::Forbidden, message));
+        }
         if let Some(scope) = request.scopes.iter().find(|scope| !owner.scopes.contains(scope)) {
             return Err(Error::new(Kind::Forbidden, format!("you do not hold the scope {} yourself", scope.as_str())));
         }

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod attempts;
+mod foreign;
 mod key;
 mod password;
 mod recent;
@@ -16,9 +17,12 @@ use crate::domain::{Error, Kind, Login, Principal, Result, World};
 use crate::store::{Account, AccountChange, Refreshed, Store};
 
 pub use api_keys::KeyRequest;
+use foreign::Issuers;
 pub use key::development_certificate;
 pub use password::Passwords;
+use recent::Recent;
 pub use secret::new_password;
+use sha2::{Digest, Sha256};
 use token::Subject;
 pub use token::{SignedToken, Tokens};
 
@@ -45,8 +49,23 @@ pub struct Authenticator {
     passwords: Passwords,
     attempts: Arc<attempts::Attempts>,
     tokens: Tokens,
+    issuers: Issuers,
+    seen: Arc<Recent<Fingerprint, Seen>>,
     session_ms: i64,
 }
+
+/// Of a token.
+type Fingerprint = [u8; 32];
+
+/// A token whose signature was verified, so that it need not be at each request.
+#[derive(Clone)]
+enum Seen {
+    Ours(Arc<token::Checked>),
+    Foreign(Arc<foreign::Checked>),
+}
+
+/// How many verified tokens are remembered.
+const MOST_SEEN: usize = 5_000;
 
 /// What a sign-in gives.
 pub struct Session {
@@ -60,13 +79,15 @@ impl Authenticator {
     /// Over the store, whose first signing key is made here if it has none.
     pub async fn new(config: &config::Config, store: Store, world: World) -> Result<Self> {
         let attempts = Arc::new(attempts::Attempts::new(&config.limits.sign_ins));
+        let issuers = Issuers::new(&config.issuers, world)?;
         let config = &config.auth;
         if config.hs256_secret.is_none() && store.signing_keys().await?.is_empty() {
             store.found_signing_key(&key::new_signing_key()?).await?;
         }
         let tokens = Tokens::new(config, &store.signing_keys().await?, world)?;
         let session_ms = i64::try_from(config.session_seconds.saturating_mul(1000)).map_err(Error::internal)?;
-        Ok(Self { passwords: Passwords::new(config)?, attempts, tokens, session_ms, store })
+        let (passwords, seen) = (Passwords::new(config)?, Arc::new(Recent::new(MOST_SEEN)));
+        Ok(Self { store, passwords, attempts, tokens, issuers, seen, session_ms })
     }
 
     /// A session for whoever knows the password. One answer for every way to be wrong, after the same work.
@@ -80,7 +101,7 @@ impl Authenticator {
             Ok(login) => self.store.account_by_login(&login).await?,
             Err(_) => None,
         };
-        let hash = account.as_ref().map(|account| account.password_hash.clone());
+        let hash = account.as_ref().and_then(|account| account.password_hash.clone());
         let matches = self.passwords.verify(password.to_owned(), hash).await?;
         match account {
             Some(account) if matches => {
@@ -128,24 +149,64 @@ impl Authenticator {
         if secret::is_key(token) {
             return Ok(self.key_bearer(token).await?.principal);
         }
-        if self.tokens.is_of_unknown_key(token) {
-            self.renew_keys().await?;
-        }
-        let named = self.tokens.verify(token)?;
-        let account = match self.key_session(&named.session_id).await {
-            Some(account) => account?.filter(|account| account.principal.account_id == named.account_id),
-            None => self.store.bearer(&named.account_id, &named.session_id, named.epoch).await?,
+        let account = match self.checked(token).await? {
+            Seen::Ours(checked) => self.account_of(checked.subject()).await?,
+            Seen::Foreign(checked) => self.store.foreign_bearer(&checked.token()).await?,
         };
         account.map(|account| account.principal).ok_or_else(|| unauthenticated("the account or the session is over"))
     }
 
-    /// Ends the principal's session, or everything that was ever issued to it.
+    /// What a good token says, by its signature or because that was verified lately.
+    async fn checked(&self, token: &str) -> Result<Seen> {
+        let fingerprint = Fingerprint::from(Sha256::digest(token));
+        if let Some(seen) = self.seen.get(&fingerprint) {
+            let holds = match &seen {
+                Seen::Ours(checked) => self.tokens.holds(checked),
+                Seen::Foreign(checked) => self.issuers.holds(checked).await?,
+            };
+            if holds {
+                return Ok(seen);
+            }
+        }
+        let seen = if self.issuers.claim(token) {
+            Seen::Foreign(Arc::new(self.issuers.check(token).await?))
+        } else {
+            if self.tokens.is_of_unknown_key(token) {
+                self.renew_keys().await?;
+            }
+            Seen::Ours(Arc::new(self.tokens.check(token)?))
+        };
+        self.seen.put(fingerprint, seen.clone());
+        Ok(seen)
+    }
+
+    async fn account_of(&self, named: &Subject) -> Result<Option<Account>> {
+        match self.key_session(&named.session_id).await {
+            Some(account) => Ok(account?
+                .filter(|account| account.principal.account_id == named.account_id && account.epoch == named.epoch)),
+            None => self.store.bearer(&named.account_id, &named.session_id, named.epoch).await,
+        }
+    }
+
+    /// Ends the principal's session, or everything that was ever issued to it. `Forbidden` for keys.
+    ///
+    /// A provider's token is not ours to end; from now on we take neither it nor those that were issued before.
     pub async fn sign_out(&self, principal: &Principal, everywhere: bool) -> Result<()> {
+        api_keys::no_key(principal)?;
+        if let Some(issued_at) = principal.foreign_iat {
+            let last = if everywhere { issued_at.max(self.store.now_ms() / 1000) } else { issued_at };
+            self.store.end_foreign(&principal.account_id, last.saturating_add(1)).await?;
+        }
         if everywhere {
             self.store.raise_epoch(&principal.account_id).await
         } else {
             self.store.end_session(principal).await
         }
+    }
+
+    /// Reads the keys of identity providers ahead of their tokens.
+    pub async fn read_foreign_keys(&self) {
+        self.issuers.warm().await;
     }
 
     /// A new key signs from now on; what others signed stays good for as long as a token lives.
@@ -168,9 +229,12 @@ impl Authenticator {
     pub async fn change_password(&self, who: &Principal, password: &str, new: String, from: IpAddr) -> Result<()> {
         api_keys::no_key(who)?;
         let _attempt = self.attempts.one(&who.login.to_string(), from)?;
+        if who.foreign_iat.is_some() {
+            return Err(Error::new(Kind::Conflict, "this account signs in at its identity provider"));
+        }
         let account = self.store.account_by_login(&who.login).await?;
         let hash = account.filter(|account| account.principal.account_id == who.account_id);
-        let hash = hash.map(|account| account.password_hash);
+        let hash = hash.and_then(|account| account.password_hash);
         if password.len() > MAX_PASSWORD_BYTES || !self.passwords.verify(password.to_owned(), hash).await? {
             return Err(Error::new(Kind::Forbidden, "the password is wrong"));
         }

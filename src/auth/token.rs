@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode_header};
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -53,6 +53,7 @@ pub struct SignedToken {
 }
 
 /// Whom a token is for.
+#[derive(Clone)]
 pub struct Subject {
     /// The account's identifier.
     pub account_id: String,
@@ -60,6 +61,15 @@ pub struct Subject {
     pub session_id: String,
     /// The account's epoch when it was issued.
     pub epoch: i64,
+}
+
+/// What was found out about a token.
+pub struct Checked {
+    kid: String,
+    issued_at: i64,
+    not_before: i64,
+    expires: i64,
+    subject: Subject,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -176,15 +186,15 @@ impl Tokens {
 
     /// Whether a token says that a key signed it which we do not know, perhaps not yet.
     pub fn is_of_unknown_key(&self, token: &str) -> bool {
-        let kid = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid);
+        let kid = decode_header(token).ok().and_then(|header| header.kid);
         kid.is_some_and(|kid| !self.keys().decoding.contains_key(&kid))
     }
 
-    /// Whom a token names, if we signed it and it is good now.
-    pub fn verify(&self, token: &str) -> Result<Subject> {
+    /// Checks whether we signed a token and it is good now.
+    pub fn check(&self, token: &str) -> Result<Checked> {
         let (shared, keys) = (&self.shared, self.keys());
-        let kid = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid);
-        let key = kid.and_then(|kid| keys.decoding.get(&kid)).ok_or_else(|| unauthenticated("no key of ours"))?;
+        let kid = header(token)?.kid.unwrap_or_default();
+        let key = keys.decoding.get(&kid).ok_or_else(|| unauthenticated("no key of ours"))?;
         let mut validation = Validation::new(keys.algorithm);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         validation.set_issuer(&[&shared.issuer]);
@@ -192,18 +202,56 @@ impl Tokens {
         validation.validate_nbf = true;
         validation.leeway = shared.leeway;
         let verified = jsonwebtoken::decode::<Claims>(token, key, &validation);
-        let claims = verified.map_err(|error| match error.kind() {
-            ErrorKind::ExpiredSignature => {
-                Error { message: "the token has expired".into(), ..unauthenticated("expired") }
-            }
-            other => unauthenticated("refused").because(format!("{other:?}")),
-        })?;
-        let claims = claims.claims;
-        // A token issued in the future was signed by a clock that is wrong, or by nobody we know.
-        let latest = (shared.world.now)().unix_timestamp().saturating_add_unsigned(shared.leeway);
-        if claims.jti.is_empty() || claims.iat > latest {
+        let claims = verified.map_err(|error| refused(&error))?.claims;
+        let checked = Checked {
+            kid,
+            issued_at: claims.iat,
+            not_before: claims.nbf,
+            expires: claims.exp,
+            subject: Subject { account_id: claims.sub, session_id: claims.sid, epoch: claims.epoch },
+        };
+        if claims.jti.is_empty() || !self.is_in_time(&checked) {
             return Err(unauthenticated("jti empty or iat in the future"));
         }
-        Ok(Subject { account_id: claims.sub, session_id: claims.sid, epoch: claims.epoch })
+        Ok(checked)
+    }
+
+    /// Whether what was found out holds still: the time, and the key.
+    pub fn holds(&self, checked: &Checked) -> bool {
+        self.keys().decoding.contains_key(&checked.kid) && self.is_in_time(checked)
+    }
+
+    /// A token issued in the future was signed by a clock that is wrong, or by nobody we know.
+    fn is_in_time(&self, checked: &Checked) -> bool {
+        let now = (self.shared.world.now)().unix_timestamp();
+        let latest = now.saturating_add_unsigned(self.shared.leeway);
+        checked.issued_at <= latest
+            && checked.not_before <= latest
+            && checked.expires > now.saturating_sub_unsigned(self.shared.leeway)
+    }
+}
+
+impl Checked {
+    /// Whom it names.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+}
+
+/// A token's header, of which everything but algorithm, type and the name of a key is ignored. Refused where it says that
+/// something in it must not be ignored (RFC 7515, 4.1.11).
+pub(super) fn header(token: &str) -> Result<Header> {
+    let header = decode_header(token).map_err(|error| refused(&error))?;
+    if header.crit.is_some() {
+        return Err(unauthenticated("something critical that we do not know"));
+    }
+    Ok(header)
+}
+
+/// Why the library does not take a token.
+pub(super) fn refused(error: &jsonwebtoken::errors::Error) -> Error {
+    match error.kind() {
+        ErrorKind::ExpiredSignature => Error { message: "the token has expired".into(), ..unauthenticated("expired") },
+        other => unauthenticated("refused").because(format!("{other:?}")),
     }
 }

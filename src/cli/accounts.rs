@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::{ConfigFile, Failure, line_of_stdin, load, print};
 use crate::app::{self, Opened};
 use crate::auth::check_new_password;
+use crate::config::{Config, ForeignAccounts};
 use crate::domain::{Error, Kind, Login, Role};
 use crate::store::{AccountChange, AccountInfo, PLATFORM_IS_APART, Store};
 
@@ -19,7 +20,7 @@ pub(super) struct Which {
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make an account. Its password is one line of standard input.
+    /// Make an account. Its password is one line of standard input, unless an identity provider vouches for it.
     Create {
         #[command(flatten)]
         which: Which,
@@ -27,8 +28,14 @@ pub(super) enum Command {
         #[arg(long)]
         role: Role,
         /// Read the password from standard input; there is no other way, so that it is in no process list.
-        #[arg(long, required = true)]
+        #[arg(long, required_unless_present = "issuer", conflicts_with = "issuer")]
         password_stdin: bool,
+        /// The identity provider that vouches for it, as the configuration calls it.
+        #[arg(long, value_name = "NAME", requires = "subject")]
+        issuer: Option<String>,
+        /// What that provider calls the person: `sub` in its tokens.
+        #[arg(long, requires = "issuer")]
+        subject: Option<String>,
     },
     /// Change an account's role. What was issued to it before is not good any more; so it is with all changes.
     Role {
@@ -57,11 +64,14 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let disabled = |disabled| AccountChange { disabled: Some(disabled), ..AccountChange::default() };
     match command {
-        Command::Create { which: Which { login, file }, role, password_stdin: _ } => {
+        Command::Create { which: Which { login, file }, role, password_stdin: _, issuer, subject } => {
             if (role == Role::Platform) != login.tenant.is_none() {
                 return Err(Error::invalid(PLATFORM_IS_APART).into());
             }
             let config = load(&file)?;
+            if let Some((issuer, subject)) = issuer.zip(subject) {
+                return link(&config, &login, role, &issuer, &subject).await;
+            }
             let password = line_of_stdin()?;
             check_new_password(&password)?;
             let Opened { store, auth } = app::open(&config, app::world()).await?;
@@ -88,6 +98,20 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+async fn link(config: &Config, login: &Login, role: Role, name: &str, subject: &str) -> Result<(), Failure> {
+    let unknown = || Error::new(Kind::NotFound, format!("the configuration has no issuer {name}"));
+    let issuer = config.issuers.iter().find(|issuer| issuer.name == name).ok_or_else(unknown)?;
+    if !matches!(issuer.accounts, ForeignAccounts::Linked) {
+        let message =
+            format!("issuers.{name}.accounts is not linked: its people have the accounts that claims give them");
+        return Err(Error::new(Kind::Conflict, message).into());
+    }
+    let Opened { store, .. } = app::open(config, app::world()).await?;
+    store.link_account(login, role, &issuer.issuer, subject).await?;
+    print(&format!("account {login} created\n"));
+    Ok(())
 }
 
 async fn change(Which { login, file }: Which, change: AccountChange) -> Result<(), Failure> {

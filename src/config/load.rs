@@ -10,6 +10,7 @@ use figment::Figment;
 use figment::providers::{Data, Env, Serialized, Toml};
 use serde::Deserialize;
 
+use super::issuers::issuers;
 use super::reader::Reader;
 use super::{
     Auth, Config, DEFAULTS, Engine, Expiry, Http, Idempotency, Images, Limits, Listen, Log, Mistake, Mistakes, Network,
@@ -86,12 +87,14 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
     if data_dir.as_os_str().is_empty() {
         r.mistake("data_dir", "a directory is needed");
     }
+    let auth = auth(&mut r);
     let config = Config {
         listen: listen(&mut r),
         fail_point: Some(r.get::<String>("fail_point")).filter(|point| !point.is_empty()),
         engine: engine(&mut r, &data_dir),
         store: store(&mut r, &data_dir),
-        auth: auth(&mut r),
+        issuers: issuers(&mut r, &auth.issuer),
+        auth,
         limits: limits(&mut r),
         http: http(&mut r),
         idempotency: idempotency(&mut r),

@@ -2,6 +2,7 @@
 //!
 //! `config/podgate.toml` documents every key with its unit. Whatever is wrong is reported at once, each with its key.
 
+mod issuers;
 mod load;
 mod network;
 mod reader;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource, TenantSlug};
 
+pub use issuers::{ForeignAccounts, Issuer, KeyPlace, Mapping, Meaning, reachable};
 pub use network::Network;
 
 /// The defaults, as committed.
@@ -37,6 +39,8 @@ pub struct Config {
     pub store: Store,
     /// Passwords and tokens.
     pub auth: Auth,
+    /// Identity providers whose tokens are taken.
+    pub issuers: Vec<Issuer>,
     /// Request rates.
     pub limits: Limits,
     /// Connections and bodies.

@@ -12,7 +12,7 @@ use super::{Mistake, Mistakes};
 /// Tables whose keys the operator chooses, and what stands under such a key: nothing more, or what stands under this
 /// known one.
 const FREE_TABLES: &[(&str, Option<&str>)] =
-    &[("images.aliases", None), ("shares", None), ("profiles", Some("default"))];
+    &[("images.aliases", None), ("issuers", None), ("shares", None), ("profiles", Some("default"))];
 
 pub(super) struct Reader {
     merged: Figment,

@@ -57,6 +57,8 @@ pub enum Kind {
     Engine,
     /// The store cannot be reached or is too busy.
     StoreDown,
+    /// An identity provider cannot be reached.
+    IssuerDown,
     /// A bug of ours.
     Internal,
 }

@@ -78,8 +78,8 @@ impl Scope {
     }
 }
 
-/// A named set of scopes. An account has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A named set of scopes. An account has one. Later ones may more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Sees everything of its tenant, changes nothing.
     Viewer,
@@ -180,6 +180,8 @@ pub struct Principal {
     pub session_id: Option<String>,
     /// The API key that it came with.
     pub key_id: Option<String>,
+    /// When an identity provider issued its token, in seconds since 1970, if one did.
+    pub foreign_iat: Option<i64>,
 }
 
 impl fmt::Display for Principal {

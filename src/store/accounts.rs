@@ -48,14 +48,16 @@ pub struct AccountInfo {
     pub disabled: bool,
     /// Milliseconds since 1970.
     pub created_ms: i64,
+    /// The identity provider that vouches for it, and its name for the person.
+    pub identity: Option<(String, String)>,
 }
 
 /// An account with what is needed to sign it in.
 pub struct Account {
     /// Who it is.
     pub principal: Principal,
-    /// argon2id, PHC string.
-    pub password_hash: String,
+    /// argon2id, PHC string. None where an identity provider vouches for it.
+    pub password_hash: Option<String>,
     /// What its tokens and sessions were issued under, if they are good still.
     pub epoch: i64,
 }
@@ -77,12 +79,14 @@ struct InfoRow {
     role: String,
     disabled: i64,
     created_ms: i64,
+    issuer: Option<String>,
+    subject: Option<String>,
 }
 
 /// Accounts as those see them who manage them.
 macro_rules! select_info {
     ($rest:literal) => {
-        concat!("SELECT id, login, role, disabled, created_ms FROM accounts WHERE ", $rest)
+        concat!("SELECT id, login, role, disabled, created_ms, issuer, subject FROM accounts WHERE ", $rest)
     };
 }
 
@@ -147,13 +151,7 @@ impl Store {
             }
             None => None,
         };
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM accounts WHERE COALESCE(tenant_id, '') = $1")
-            .bind(tenant.as_deref().unwrap_or_default())
-            .fetch_one(&mut *conn)
-            .await?;
-        if count >= MOST_ACCOUNTS {
-            return Err(Error::new(Kind::Quota, format!("there are {count} accounts, which is the most there may be")));
-        }
+        room_for_one(conn, tenant.as_deref()).await?;
         sqlx::query(
             "INSERT INTO accounts (id, tenant_id, login, role, password_hash, created_ms)
              VALUES ($1, $2, $3, $4, $5, $6)",
@@ -193,7 +191,7 @@ impl Store {
     }
 
     /// Changes an account, and ends all that was issued to it. `Conflict` if it is not what it was when it was looked at,
-    /// or if no platform administrator would be left.
+    /// if no platform administrator would be left, or if an identity provider decides what is to be changed.
     pub async fn change_account(&self, account: &AccountInfo, change: &AccountChange) -> Result<()> {
         if change.role.is_some_and(|role| (role == Role::Platform) != account.login.tenant.is_none()) {
             return Err(Error::invalid(PLATFORM_IS_APART));
@@ -202,9 +200,12 @@ impl Store {
             return Ok(());
         }
         let mut tx = self.begin().await?;
+        refuse_what_a_provider_decides(&mut tx, account, change).await?;
+        let now = self.world.now_ms() / 1000;
         let done = sqlx::query(
             "UPDATE accounts SET role = COALESCE($3, role), disabled = COALESCE($4, disabled),
-                                 password_hash = COALESCE($5, password_hash), epoch = epoch + 1
+                                 password_hash = COALESCE($5, password_hash), epoch = epoch + 1,
+                                 good_from = CASE WHEN $4 = 1 AND issuer IS NOT NULL THEN $6 ELSE good_from END
              WHERE id = $1 AND role = $2",
         )
         .bind(&account.id)
@@ -212,6 +213,7 @@ impl Store {
         .bind(change.role.map(Role::as_str))
         .bind(change.disabled.map(i64::from))
         .bind(change.password_hash.as_deref())
+        .bind(now + 1)
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {
@@ -269,14 +271,42 @@ impl Store {
     }
 }
 
-/// An installation that nobody runs could not be helped through its API any more.
+/// `Quota` if the tenant has as many accounts as it may have.
+pub(super) async fn room_for_one(conn: &mut AnyConnection, tenant_id: Option<&str>) -> Result<()> {
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM accounts WHERE COALESCE(tenant_id, '') = $1")
+        .bind(tenant_id.unwrap_or_default())
+        .fetch_one(conn)
+        .await?;
+    if count >= MOST_ACCOUNTS {
+        return Err(Error::new(Kind::Quota, format!("there are {count} accounts, which is the most there may be")));
+    }
+    Ok(())
+}
+
+/// What is changed here would be as before with the next token, or never asked for.
+async fn refuse_what_a_provider_decides(
+    conn: &mut AnyConnection,
+    account: &AccountInfo,
+    change: &AccountChange,
+) -> Result<()> {
+    let text = "SELECT mapped FROM accounts WHERE id = $1 AND issuer IS NOT NULL";
+    let mapped: Option<i64> = sqlx::query_scalar(text).bind(&account.id).fetch_optional(conn).await?;
+    let refused = |message| Err(Error::new(Kind::Conflict, message));
+    match mapped {
+        Some(_) if change.password_hash.is_some() => refused("this account signs in at its identity provider"),
+        Some(1) if change.role.is_some() => refused("the role of this account is what its identity provider says"),
+        _ => Ok(()),
+    }
+}
+
+/// An installation that nobody runs could not be helped through its API any more. Whom a provider makes administrator, it
+/// may make something else tomorrow.
 async fn someone_is_left(conn: &mut AnyConnection, changed: &Login) -> Result<()> {
     if changed.tenant.is_some() {
         return Ok(());
     }
-    let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM accounts WHERE role = 'platform' AND disabled = 0")
-        .fetch_one(conn)
-        .await?;
+    let text = "SELECT COUNT(*) FROM accounts WHERE role = 'platform' AND disabled = 0 AND issuer IS NULL";
+    let left: i64 = sqlx::query_scalar(text).fetch_one(conn).await?;
     if left > 0 { Ok(()) } else { Err(Error::new(Kind::Conflict, "this is the last platform administrator")) }
 }
 
@@ -297,6 +327,7 @@ impl InfoRow {
             role: self.role.parse().map_err(Error::internal)?,
             disabled: self.disabled != 0,
             created_ms: self.created_ms,
+            identity: self.issuer.zip(self.subject),
         })
     }
 }
@@ -319,8 +350,9 @@ impl Row {
                 scopes: role.scopes().to_vec(),
                 session_id,
                 key_id: None,
+                foreign_iat: None,
             },
-            password_hash: self.password_hash,
+            password_hash: Some(self.password_hash).filter(|hash| !hash.is_empty()),
             epoch: self.epoch,
         })
     }

@@ -7,6 +7,7 @@
 mod accounts;
 mod api_keys;
 mod containers;
+mod foreign;
 mod gateways;
 mod idempotency;
 mod keys;
@@ -33,6 +34,7 @@ use crate::domain::{Attempt, Error, Kind, Result, World};
 pub use accounts::{Account, AccountChange, AccountInfo, NewAccount, PLATFORM_IS_APART};
 pub use api_keys::{ApiKey, KeyRecord, NewApiKey};
 pub use containers::{Container, Promised, State};
+pub use foreign::{ForeignAccess, ForeignToken};
 pub use idempotency::{Claimed, KeyClaim, KeyedRequest};
 pub use keys::SigningKey;
 pub use quotas::{DefaultQuotas, Usage, exceeded};

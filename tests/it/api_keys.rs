@@ -153,6 +153,19 @@ async fn a_program_signs_in_with_its_key() {
         .header("authorization", basic)
         .header("content-type", "application/x-www-form-urlencoded");
     nobody.send(request.body(whole("grant_type=client_credentials")).unwrap()).await.ok();
+    // Neither ends what is its owner's; what its owner ends everywhere, ends here.
+    for (client, path) in [(&program, "/auth/logout"), (&client.with_token(&key), "/auth/logout?everywhere=true")] {
+        client.post(path, json!(null)).await.refused(403, "PermissionError");
+    }
+    client.get("/containers").await.ok();
+    let again = client.with_token(send(&form(&id, &key)).await.ok()["access_token"].as_str().unwrap());
+    client.post("/auth/logout?everywhere=true", json!(null)).await.ok();
+    again.get("/containers").await.refused(401, "AuthenticationError");
+    client.with_token(&key).get("/containers").await.ok();
+    let client = &story.gateway.client(&story.site.token(&story.tenant.login("operator")));
+    let signed = send(&form(&id, &key)).await.ok();
+    let program = client.with_token(signed["access_token"].as_str().unwrap());
+    program.get("/containers").await.ok();
     // The token goes with its key.
     client.delete(&format!("/api-keys/{id}")).await.ok();
     program.get("/containers").await.refused(401, "AuthenticationError");

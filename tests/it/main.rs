@@ -21,6 +21,8 @@ mod idempotency;
 mod images;
 mod index;
 mod input;
+mod issuer_keys;
+mod issuers;
 mod layers;
 mod life;
 mod limits;

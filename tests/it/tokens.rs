@@ -7,7 +7,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use serde_json::{Value, json};
 
 use crate::support::gateway::PASSWORD;
-use crate::support::{Client, Ledger, Story};
+use crate::support::{Client, Ledger, Story, eventually};
 
 /// The installation's own signing key, in the wrong hands: whatever it signs, only a whole token passes.
 struct Forger {
@@ -117,6 +117,16 @@ async fn a_token_is_taken_only_whole() {
     }
     let expired = story.client.with_token(forger.with(json!({"exp": now - 60}))).get("/containers").await;
     assert!(expired.header("www-authenticate").unwrap().contains("error=\"invalid_token\""));
+    // What must not be ignored, and an algorithm that is not the key's, by the right key.
+    for header in [json!({"crit": ["exp"]}), json!({"crit": []}), json!({"alg": "RS256"}), json!({"alg": "none"})] {
+        let mut whole = json!({"alg": "EdDSA", "typ": "JWT", "kid": forger.kid});
+        whole.as_object_mut().unwrap().extend(header.as_object().unwrap().clone());
+        assert!(!is_taken(&story.client, &forger.sign(&whole, &forger.claims)).await, "{header}");
+    }
+    // A token that was taken is looked at again each time.
+    let brief = forger.with(json!({"exp": now - 8}));
+    assert!(is_taken(&story.client, &brief).await);
+    eventually("its end", || async { (!is_taken(&story.client, &brief).await).then_some(()) }).await;
     // Claims that we do not make say nothing.
     assert!(is_taken(&story.client, &forger.with(json!({"role": "platform", "tenant": "other"}))).await);
 }
