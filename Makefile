@@ -1,7 +1,7 @@
 # The commands of this project; `make` alone lists them.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test test-podman5 test-firewall check build spec clean
+.PHONY: help run test test-podman5 test-firewall check-document test-clients check build spec clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -14,6 +14,12 @@ test: ## the whole suite against a Podman of its own; ARGS="..." go to the test 
 
 test-podman5: ## the same against Podman 5
 	@scripts/test --podman5 $(ARGS)
+
+check-document: ## openapi/podgate-v1.json against three linters
+	@scripts/check-document
+
+test-clients: build check-document ## clients generated from the document, in three languages, against a gateway
+	@scripts/test --run scripts/with-gateway tests/clients/run target/client-tools
 
 test-firewall: ## deploy/podgate.nft against real containers, on Podman 4 and 5
 	@$(as_root) scripts/test-firewall

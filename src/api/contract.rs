@@ -10,7 +10,7 @@ use poem::http::Method;
 use serde_json::{Value, json};
 
 use super::PREFIX;
-use super::document::OAUTH2;
+use super::document::{ALSO_TAKES, OAUTH2};
 use super::error::no_route;
 use super::idempotency::{self, TakesKey};
 use crate::domain::{Details, Error, Kind, Result, Scope};
@@ -129,6 +129,10 @@ impl Contract {
                     }
                 }
                 ValidationErrorKind::Type { kind } => wrong.add(field(&at), expected(kind)),
+                ValidationErrorKind::Enum { options } => {
+                    let names = options.as_array().into_iter().flatten().filter_map(Value::as_str);
+                    wrong.add(field(&at), format!("must be one of {}", Vec::from_iter(names).join(", ")));
+                }
                 ValidationErrorKind::OneOfNotValid { .. } => {
                     wrong.add(field(&at), "must be a string or an array of strings");
                 }
@@ -184,13 +188,14 @@ impl Operation {
             operation["security"].as_array().into_iter().flatten().filter_map(|scheme| scheme[OAUTH2].as_array());
         let scope = scopes.flatten().filter_map(|scope| scope.as_str()?.parse().ok()).next();
         let id = operation["operationId"].as_str().unwrap_or_default();
+        let beside = operation[ALSO_TAKES].as_array().into_iter().flatten().filter_map(Value::as_str);
         Self {
             id: id.to_owned(),
             takes_key: TakesKey::of(id),
             scope,
             public: operation["security"].as_array().is_none_or(Vec::is_empty),
             query: query.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).collect(),
-            body_types: content.map(|(media_type, _)| media_type.clone()).collect(),
+            body_types: content.map(|(media_type, _)| media_type.as_str()).chain(beside).map(str::to_owned).collect(),
         }
     }
 

@@ -175,16 +175,26 @@ pub enum PullPolicy {
     Always,
 }
 
+impl PullPolicy {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Never, Self::Missing, Self::Always];
+
+    /// The name in requests and in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Missing => "missing",
+            Self::Always => "always",
+        }
+    }
+}
+
 impl FromStr for PullPolicy {
     type Err = String;
 
     fn from_str(input: &str) -> Result<Self, String> {
-        match input {
-            "never" => Ok(Self::Never),
-            "missing" => Ok(Self::Missing),
-            "always" => Ok(Self::Always),
-            _ => Err(format!("{input:?} is none of never, missing, always")),
-        }
+        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == input);
+        found.ok_or_else(|| format!("{input:?} is none of {}", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 

@@ -92,6 +92,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Operator, Self::Admin, Self::Platform];
+
     /// The name in the store and on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -147,10 +150,9 @@ impl FromStr for Role {
     type Err = String;
 
     fn from_str(input: &str) -> Result<Self, String> {
-        [Self::Viewer, Self::Operator, Self::Admin, Self::Platform]
-            .into_iter()
-            .find(|role| role.as_str() == input)
-            .ok_or_else(|| "a role is one of viewer, operator, admin, platform".into())
+        let known = || Self::ALL.map(Self::as_str).join(", ");
+        let found = Self::ALL.into_iter().find(|role| role.as_str() == input);
+        found.ok_or_else(|| format!("a role is one of {}", known()))
     }
 }
 

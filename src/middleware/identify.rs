@@ -46,18 +46,29 @@ impl<E: Endpoint> Endpoint for Identified<E> {
 impl<E> Identified<E> {
     async fn recognise(&self, request: &Request) -> Result<Principal, Error> {
         let missing = || Error::new(Kind::Unauthenticated(""), "a bearer token or an API key is needed");
-        let all = || [AUTHORIZATION.as_str(), API_KEY].into_iter().flat_map(|name| request.headers().get_all(name));
-        let header = all().next().ok_or_else(missing)?;
-        if all().count() > 1 {
-            return Err(Error::new(Kind::Unauthenticated("invalid_request"), "there is more than one Authorization"));
+        let one = |name: &str| {
+            let mut all = request.headers().get_all(name).into_iter();
+            match (all.next(), all.next()) {
+                (Some(header), None) => header.to_str().map(Some).map_err(|_| missing()),
+                (None, _) => Ok(None),
+                _ => Err(two()),
+            }
+        };
+        let bearer = match one(AUTHORIZATION.as_str())?.map(|text| text.split_once(' ').unwrap_or((text, ""))) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
+            Some(_) => return Err(missing()),
+            None => None,
+        };
+        match (bearer, one(API_KEY)?) {
+            // Generated clients put what they were given wherever the document takes one.
+            (Some(token), Some(key)) if token != key => Err(two()),
+            (Some(token), _) => self.auth.recognise(token).await,
+            (None, Some(key)) => self.auth.recognise_key(key).await,
+            (None, None) => Err(missing()),
         }
-        if request.headers().contains_key(API_KEY) {
-            return self.auth.recognise_key(header.to_str().map_err(|_| missing())?).await;
-        }
-        let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(missing)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(missing());
-        }
-        self.auth.recognise(token.trim()).await
     }
+}
+
+fn two() -> Error {
+    Error::new(Kind::Unauthenticated("invalid_request"), "there is more than one Authorization")
 }
