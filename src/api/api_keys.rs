@@ -49,6 +49,7 @@ impl Example for RotateApiKeyRequest {
 
 /// A key, without its secret.
 #[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
 struct ApiKeyItem {
     /// Its public identifier, which is part of it. A program's `client_id`.
     id: String,

@@ -133,6 +133,12 @@ impl Contract {
                     let names = options.as_array().into_iter().flatten().filter_map(Value::as_str);
                     wrong.add(field(&at), format!("must be one of {}", Vec::from_iter(names).join(", ")));
                 }
+                // `domain` parses these, and has the better words.
+                ValidationErrorKind::Pattern { .. }
+                | ValidationErrorKind::MinLength { .. }
+                | ValidationErrorKind::MaxLength { .. }
+                | ValidationErrorKind::Minimum { .. }
+                | ValidationErrorKind::Maximum { .. } => {}
                 ValidationErrorKind::OneOfNotValid { .. } => {
                     wrong.add(field(&at), "must be a string or an array of strings");
                 }

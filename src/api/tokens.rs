@@ -113,7 +113,7 @@ enum TokenBody {
 
 /// A token.
 #[derive(Object)]
-#[oai(example)]
+#[oai(skip_serializing_if_is_none, example)]
 struct TokenResponse {
     /// Always true.
     success: bool,
@@ -172,6 +172,7 @@ impl Example for LogoutResponse {
 
 /// An account, as it sees itself.
 #[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
 struct Me {
     /// Its identifier.
     id: String,

@@ -4,6 +4,7 @@
 //! beside OAuth2's, does not say that unknown fields are refused, and leaves out of an example what is write-only.
 //! Generated clients are the measure: what a generator stumbles over is mended here ([`schemas`]).
 
+mod bounds;
 mod failures;
 mod schemas;
 
@@ -47,6 +48,7 @@ pub fn mended(generated: &str) -> Result<Value> {
     }
     for item in members(&mut document["paths"]) {
         for operation in members(item) {
+            bounds::bound_parameters(operation);
             mend(operation);
         }
     }

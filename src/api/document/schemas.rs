@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::bounds;
 use crate::api::contract::is_request;
 use crate::domain::{PullPolicy, Resource, Role, Scope};
 
@@ -21,6 +22,9 @@ pub(super) fn mend(schemas: &mut Value) {
         }
         if is_request(name) {
             schema["additionalProperties"] = json!(false);
+            for (property_name, property) in properties(schema) {
+                bounds::bound_property(name, property_name, property);
+            }
             null_is_absence(schema, &types);
         }
         if let Some(mut example) = schema.get_mut("example").map(Value::take) {
@@ -33,16 +37,19 @@ pub(super) fn mend(schemas: &mut Value) {
 
 /// Closed sets and maps, by the name of their schema: a property's own would be anonymous.
 fn shared() -> Map<String, Value> {
-    let set = |description: &str, values: Vec<&str>| json!({"type": "string", "description": description, "enum": values});
+    let set =
+        |description: &str, values: Vec<&str>| json!({"type": "string", "description": description, "enum": values});
     let sets = [
         ("Role", set("What an account is.", Role::ALL.map(Role::as_str).to_vec())),
         ("Scope", set("What an operation needs.", Scope::ALL.map(Scope::as_str).to_vec())),
         ("Resource", set("What a quota bounds.", Resource::ALL.map(Resource::as_str).to_vec())),
         ("PullPolicy", set("How far to go to get an image.", PullPolicy::ALL.map(PullPolicy::as_str).to_vec())),
     ];
-    let map = |what: &str, values: &str| json!({
-        "type": "object", "description": what, "additionalProperties": {"type": values},
-    });
+    let map = |what: &str, values: &str| {
+        json!({
+            "type": "object", "description": what, "additionalProperties": {"type": values},
+        })
+    };
     let maps = [("StringMap", map("Text by name.", "string")), ("IntegerMap", map("Numbers by name.", "integer"))];
     sets.into_iter().chain(maps).map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
@@ -128,9 +135,7 @@ fn show_secrets(schema: &Value, example: &mut Value) {
 /// What every failure looks like.
 fn failure() -> Map<String, Value> {
     let text = |description: &str| json!({"type": "string", "description": description});
-    let object = |description: &str, required: &[&str], properties: Value| {
-        json!({"type": "object", "description": description, "required": required, "properties": properties})
-    };
+    let object = |description: &str, required: &[&str], properties: Value| json!({"type": "object", "description": description, "required": required, "properties": properties});
     let kinds = [
         "ValidationError",
         "AuthenticationError",
