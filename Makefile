@@ -1,7 +1,7 @@
 # The commands of this project; `make` alone lists them.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test test-podman5 test-firewall check-document test-clients check build spec clean
+.PHONY: help run test test-podman5 test-firewall check-document test-clients check build spec publish-spec clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -36,6 +36,9 @@ spec: ## openapi/podgate-v1.json from the code
 	@mkdir -p target openapi
 	cargo run --locked --quiet -- openapi > target/podgate-v1.json
 	mv target/podgate-v1.json openapi/podgate-v1.json
+
+publish-spec: spec ## what clients may rely on from now on: openapi/published.json
+	cp openapi/podgate-v1.json openapi/published.json
 
 clean: ## what was built, the tests' Podman and its images; not the state of `make run` in .podgate
 	@for store in target/podman target/podman5 target/podman-firewall; do \

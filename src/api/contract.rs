@@ -131,7 +131,9 @@ impl Contract {
                 ValidationErrorKind::Type { kind } => wrong.add(field(&at), expected(kind)),
                 ValidationErrorKind::Enum { options } => {
                     let names = options.as_array().into_iter().flatten().filter_map(Value::as_str);
-                    wrong.add(field(&at), format!("must be one of {}", Vec::from_iter(names).join(", ")));
+                    // Of an array, the whole field is to blame, as where `domain` parses it.
+                    let at = at.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('.');
+                    wrong.add(field(at), format!("must be one of {}", Vec::from_iter(names).join(", ")));
                 }
                 // `domain` parses these, and has the better words.
                 ValidationErrorKind::Pattern { .. }

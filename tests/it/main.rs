@@ -9,6 +9,7 @@ mod administration;
 mod api_keys;
 mod attempts;
 mod auth;
+mod compatibility;
 mod config;
 mod containers;
 mod crash;
