@@ -172,11 +172,11 @@ async fn an_installation_that_does_not_pull_says_so() {
 async fn a_pull_that_hangs_ends_and_holds_up_nobody() {
     let podman = Podman::of_the_tests();
     let _silent = podman.occupy_silently(5105).await;
-    let site = Site::new().set("images.pull_seconds", 4).set("engine.request_timeout_seconds", 2);
+    let site = Site::new().set("images.pull_seconds", 8).set("engine.request_timeout_seconds", 6);
     let story = Story::with(site, &["--image=127.0.0.1:5105/acme/*", &format!("--image={ALPINE}")]).await;
     let client = &story.client;
     let begun = std::time::Instant::now();
-    let hanging: Vec<_> = (0..6)
+    let hanging: Vec<_> = (0..3)
         .map(|number| {
             let client = client.clone();
             tokio::spawn(async move { pull(&client, &format!("127.0.0.1:5105/acme/web{number}")).await.1 })
@@ -189,5 +189,5 @@ async fn a_pull_that_hangs_ends_and_holds_up_nobody() {
     for pull in hanging {
         assert_eq!(pull.await.unwrap()["status"], "failed");
     }
-    assert!(begun.elapsed() < std::time::Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{ALPINE, Answer, Client, Story};
+use crate::support::{ALPINE, Answer, Client, Site, Story};
 
 /// An operation of the served document.
 struct Operation {
@@ -166,16 +166,27 @@ async fn each_tenant_has_a_network_of_its_own() {
 
 #[tokio::test]
 async fn no_network_reaches_anothers() {
-    let story = Story::begin().await;
-    let (_, theirs) = story.another();
+    let story = Story::at(Site::new().with("[profiles.inside]\nnetwork = \"internal\"")).await;
+    let (neighbour, theirs) = story.another();
     let (_, third) = story.another();
+    let sides = [(&story.tenant, &story.client), (&neighbour, &theirs)];
     let serving = "echo hello > /tmp/index.html; exec httpd -f -p 8080 -h /tmp";
-    let web = story.client.create(json!({"image": "alpine", "name": "web", "command": serving})).await;
-    story.client.create_sleeping("friend").await;
-    theirs.create_sleeping("stranger").await;
-    let inspected = story.podman.inspect(&web).await;
-    let network = format!("podgate-{}", story.tenant.slug);
-    let address = inspected["NetworkSettings"]["Networks"][&network]["IPAddress"].as_str().unwrap();
+    // By tenant: the address of one with a way out, and of one without.
+    let mut addresses: Vec<Vec<String>> = Vec::new();
+    for (tenant, client) in sides {
+        story.site.run(&["tenant", "allow", &tenant.slug, "--profile", "inside"], "").succeeded();
+        let mut found = Vec::new();
+        for (name, profile, kind) in [("web", "default", ""), ("safe", "inside", ".internal")] {
+            let made = client.create_with(name, json!({"profile": profile, "command": serving})).await;
+            let inspected = story.podman.inspect(made["id"].as_str().unwrap()).await;
+            let network = format!("podgate-{}{kind}", tenant.slug);
+            let address = &inspected["NetworkSettings"]["Networks"][&network]["IPAddress"];
+            found.push(address.as_str().unwrap_or_else(|| panic!("{inspected}")).to_owned());
+        }
+        client.create_sleeping("friend").await;
+        client.create_with("confidant", json!({"profile": "inside"})).await;
+        addresses.push(found);
+    }
 
     // Busybox's wget, linked statically, crashes over its own timeout.
     let fetch = async |client: &Client, name: &str, host: &str| {
@@ -183,26 +194,40 @@ async fn no_network_reaches_anothers() {
         let done = client.post(&format!("/containers/{name}/exec"), json!({"command": command})).await.ok();
         done["execution"]["output"].as_str().unwrap().to_owned()
     };
-    // A friend gets it, by address and by name.
-    crate::support::eventually("the page", || async {
-        fetch(&story.client, "friend", address).await.ends_with("hello\n").then_some(())
-    })
-    .await;
-    let by_name = fetch(&story.client, "friend", "web").await;
-    assert!(by_name.ends_with("hello\n"), "{by_name}");
-    for host in ["web", address] {
-        let reached = fetch(&theirs, "stranger", host).await;
-        assert!(!reached.contains("hello"), "a stranger reached {host}: {reached}");
+    for (own, (_, client)) in sides.into_iter().enumerate() {
+        // A friend gets it, by address and by name.
+        for (friend, address, name) in
+            [("friend", &addresses[own][0], "web"), ("confidant", &addresses[own][1], "safe")]
+        {
+            for host in [address.as_str(), name] {
+                crate::support::eventually(&format!("the page of {host}"), || async {
+                    fetch(client, friend, host).await.ends_with("hello\n").then_some(())
+                })
+                .await;
+            }
+        }
+        // The other tenant's, nobody: neither way, from neither network, by no address. The name is one's own.
+        for from in ["friend", "confidant"] {
+            for address in &addresses[1 - own] {
+                let reached = fetch(client, from, address).await;
+                assert!(!reached.contains("hello"), "{from} of {own} reached {address}: {reached}");
+            }
+        }
     }
+    let (address, stranger) = (addresses[0][0].as_str(), "friend");
+    story.client.delete("/containers/safe?force=true").await.ok();
+    let reached = fetch(&story.client, "confidant", "safe").await;
+    assert!(!reached.contains("hello"), "a name that only the neighbour has led there: {reached}");
 
     // Nor when a third tenant's network has come and gone (netavark 1.4 takes the way to all isolation rules along).
     for round in 1..=6 {
         third.create_sleeping("brief").await;
         third.delete("/containers/brief?force=true").await.ok();
-        let reached = fetch(&theirs, "stranger", address).await;
+        let reached = fetch(&theirs, stranger, address).await;
         assert!(!reached.contains("hello"), "in round {round} a stranger reached {address}: {reached}");
     }
 }
+
 #[tokio::test]
 async fn without_a_token_nothing_is_told() {
     let story = Story::begin().await;
@@ -274,7 +299,7 @@ async fn a_role_bounds_what_a_token_may() {
 /// The default is that nothing may be used.
 #[tokio::test]
 async fn images_are_a_tenants_own() {
-    let site = crate::support::Site::new();
+    let site = Site::new();
     let bare = site.tenant_with(&[]);
     let listed = site.tenant_with(&[&format!("--image={ALPINE}")]);
     // An alias permits nothing by itself.
