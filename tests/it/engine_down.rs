@@ -90,10 +90,14 @@ async fn a_removal_ends_when_podman_is_back() {
 #[tokio::test]
 async fn a_silent_podman_is_waited_for_only_so_long() {
     let socket = socket();
-    let story = Story::at(site_at(&socket).variable("REQUEST_TIMEOUT", "1")).await;
-    let client = &story.client;
+    let Story { client, gateway, mut site, .. } = Story::at(site_at(&socket)).await;
     let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
     client.create_sleeping("web").await;
+    // On a busy machine, only what is to be late may have so little time.
+    drop(gateway);
+    site.put("engine.request_timeout_seconds", 2);
+    let gateway = site.start().await;
+    let client = &gateway.client(&client.token.unwrap());
 
     podman.set_silent(true);
     for (method, path, body) in [
@@ -109,7 +113,7 @@ async fn a_silent_podman_is_waited_for_only_so_long() {
         let answer = client.call(method, path, body).await;
         assert_eq!(answer.status, 408, "{method} {path}: {}", answer.text());
         answer.refused(408, "PodmanAPIError");
-        assert!(begun.elapsed() < Duration::from_secs(3), "{method} {path}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{method} {path}: {:?}", begun.elapsed());
     }
     assert_eq!(client.get("/health").await.status, 503);
     assert_eq!(client.get("/livez").await.status, 200);
