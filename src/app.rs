@@ -46,14 +46,20 @@ pub struct Opened {
 
 /// Opens the store, and makes the data directory if it is missing.
 pub async fn open(config: &Config, world: World) -> Result<Opened> {
-    make_private_dir(&config.data_dir)?;
-    let gateway = gateway_id(&config.data_dir, world)?;
-    let store = Store::open(&config.store, gateway, config.quotas.defaults.clone(), world).await?;
+    let store = open_store(config, world).await?;
     let auth = Authenticator::new(config, store.clone(), world).await?;
     Ok(Opened { store, auth })
 }
 
-fn make_private_dir(dir: &Path) -> Result<()> {
+/// The store alone.
+pub(crate) async fn open_store(config: &Config, world: World) -> Result<Store> {
+    make_private_dir(&config.data_dir)?;
+    let gateway = gateway_id(&config.data_dir, world)?;
+    Store::open(&config.store, gateway, config.quotas.defaults.clone(), world).await
+}
+
+/// Makes a directory that is for its owner only.
+pub(crate) fn make_private_dir(dir: &Path) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|error| Error::internal(format!("data_dir {}: {error}", dir.display())))
 }
@@ -81,7 +87,7 @@ fn gateway_id(data_dir: &Path, world: World) -> Result<String> {
 
 /// One gateway at a time works on a data directory: two would take each other's half-made containers for what a crash
 /// left. Held until the file is dropped, or the process ends, however it ends.
-fn lock(data_dir: &Path) -> Result<std::fs::File> {
+pub(crate) fn lock(data_dir: &Path) -> Result<std::fs::File> {
     let path = data_dir.join("serve.lock");
     let failed = |error: &dyn std::fmt::Display| Error::internal(format!("{}: {error}", path.display()));
     let mut options = std::fs::OpenOptions::new();
@@ -115,8 +121,10 @@ pub fn document() -> Result<Value> {
 
 /// Serves until `shutdown`, then drains.
 pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = ()>) -> Result<()> {
-    let Opened { store, auth } = open(&config, world).await?;
+    make_private_dir(&config.data_dir)?;
+    // Before the store is opened: it may be about to become another one.
     let _lock = lock(&config.data_dir)?;
+    let Opened { store, auth } = open(&config, world).await?;
     if config.engine.seccomp_is_ours {
         write_seccomp(&config.engine.seccomp_path)?;
     }
@@ -182,6 +190,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         let auth = auth.clone();
         async move { auth.read_foreign_keys().await }
     });
+    let last = store.clone();
     jobs.spawn(jobs::beat(store, auth.clone(), config.idempotency));
     jobs.spawn(jobs::forget_idle_budgets(tenants, addresses, auth));
     for listener in &bound {
@@ -196,6 +205,9 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     begun.close();
     begun.wait().await;
     lifecycle.finish().await;
+    if let Err(error) = last.farewell().await {
+        tracing::warn!(?error, "the store does not hear that this gateway ends");
+    }
     tracing::info!("ended");
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod accounts;
+mod backup;
 mod class;
+mod strays;
 mod tenants;
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -64,6 +66,13 @@ enum Command {
     /// Manage the keys that sign tokens.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Write all records to a file, at one moment, while gateways go on working.
+    Backup(backup::Backup),
+    /// Put a backup in place of the records. No gateway may run on them.
+    Restore(backup::Restore),
+    /// What Podman has that the records do not know, after a restore.
+    #[command(subcommand)]
+    Strays(strays::Command),
     /// Print a token for an account, and nothing else.
     Token {
         /// TENANT/NAME, or NAME for a platform administrator.
@@ -152,6 +161,9 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Tenant(command) => tenants::run(command).await,
         Command::Account(command) => accounts::run(command).await,
         Command::Class(command) => class::run(command).await,
+        Command::Backup(arguments) => backup::backup(arguments).await,
+        Command::Restore(arguments) => backup::restore(arguments).await,
+        Command::Strays(command) => strays::run(command).await,
         Command::Key(KeyCommand::Rotate(file)) => {
             let config = load(&file)?;
             let opened = app::open(&config, app::world()).await?;

@@ -32,6 +32,8 @@ pub struct Labelled {
     pub engine_id: EngineId,
     /// What its label says of the ledger. A tenant cannot write it, an image may: believe it only if the ledger agrees.
     pub row_id: String,
+    /// What Podman calls it: the tenant's name, a dot, and its own.
+    pub name: String,
 }
 
 #[derive(Deserialize)]
@@ -243,7 +245,8 @@ impl Engine {
             let labels = listed.labels?;
             let same = labels.get(INSTALLATION).is_some_and(|value| value == installation);
             let engine_id = listed.id.and_then(|id| EngineId::parse(&id).ok())?;
-            same.then(|| Labelled { engine_id, row_id: labels.get(CONTAINER).cloned().unwrap_or_default() })
+            let name = listed.names.and_then(|names| names.into_iter().next()).unwrap_or_default();
+            same.then(|| Labelled { engine_id, row_id: labels.get(CONTAINER).cloned().unwrap_or_default(), name })
         });
         Ok(ours.collect())
     }

@@ -56,11 +56,17 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
             if let Err(error) = lifecycle.learn_host(&grant).await {
                 tracing::warn!(?error, "what Podman's host can enforce is not known yet");
             }
-            match lifecycle.remove_orphans(&grant).await {
-                Ok(gone) => {
+            match lifecycle.settle_strays(&grant).await {
+                Ok((gone, kept)) => {
                     orphans_left = false;
                     if gone > 0 {
                         tracing::info!(gone, "objects of ours that nobody owns were removed");
+                    }
+                    if kept > 0 {
+                        tracing::warn!(
+                            kept,
+                            "Podman has objects that the restored records do not know: `podgate strays`"
+                        );
                     }
                 }
                 Err(error) => tracing::warn!(?error, "objects without an owner could not be looked for"),

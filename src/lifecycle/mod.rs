@@ -30,7 +30,7 @@ use crate::store::Store;
 pub use create::CreatedContainer;
 pub use fail_point::FailPoint;
 pub use pulls::Pull;
-pub use reconcile::Reconciled;
+pub use reconcile::{Reconciled, Strays};
 pub use users::NewUser;
 
 /// Between two looks at whether a row is free. Claims are short, or end with a deadline.

@@ -35,6 +35,29 @@ impl Reconciled {
     }
 }
 
+/// What Podman has of this installation and the ledger does not know.
+#[derive(Debug, Default)]
+pub struct Strays {
+    /// Containers.
+    pub containers: Vec<Labelled>,
+    /// Networks of tenants that there are not, by Podman's name.
+    pub networks: Vec<String>,
+    /// Volumes, by our identifier.
+    pub volumes: Vec<String>,
+}
+
+impl Strays {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.containers.len() + self.networks.len() + self.volumes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+}
+
 /// A tenant's rows that a round looks at.
 #[derive(Default)]
 struct Rows {
@@ -101,40 +124,62 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Takes away what carries our label and nobody owns: containers, then the networks and volumes that they may have
-    /// held. At start and after Podman was away: nothing makes such things later, and the list of containers waits for
-    /// every container on the host, a wedged one too.
-    pub async fn remove_orphans(&self, grant: &SystemGrant) -> Result<usize> {
-        let mut gone = 0;
-        let mut note = |outcome: Result<bool>, what: &str| match outcome {
-            Ok(removed) => gone += usize::from(removed),
-            Err(error) => tracing::warn!(what, ?error, "what nobody owns could not be removed"),
-        };
-        for orphan in self.engine.labelled(grant, &self.installation, self.engine.deadline()).await? {
-            note(self.remove_if_orphan(grant, &orphan).await, orphan.engine_id.short());
+    /// What carries our label and nobody owns. The list of containers waits for every container on the host, a wedged one
+    /// too: not for every day.
+    pub async fn strays(&self, grant: &SystemGrant) -> Result<Strays> {
+        let mut strays = Strays::default();
+        for found in self.engine.labelled(grant, &self.installation, self.engine.deadline()).await? {
+            // A row that is being made has its id already, so nothing in flight looks like a stray.
+            if !self.store.has_container(&found.row_id).await? {
+                strays.containers.push(found);
+            }
         }
         for (owner, network) in self.engine.own_networks(grant, &self.installation).await? {
-            note(self.remove_network_if_orphan(grant, &owner, &network).await, &network);
+            let slug = TenantSlug::parse(&owner).map_err(Error::internal)?;
+            if self.store.tenant(&slug).await?.is_none() {
+                strays.networks.push(network);
+            }
         }
         for volume in self.engine.own_volumes(grant, &self.installation).await? {
-            note(self.remove_volume_if_orphan(grant, &volume).await, &volume);
+            if !self.store.has_volume(&volume).await? {
+                strays.volumes.push(volume);
+            }
+        }
+        Ok(strays)
+    }
+
+    /// Takes strays away, unless they are kept since a restore. At start and after Podman was away: nothing makes such
+    /// things later. Says how many went, and how many are kept.
+    pub async fn settle_strays(&self, grant: &SystemGrant) -> Result<(usize, usize)> {
+        if !self.store.keeps_strays().await? {
+            return Ok((self.remove_strays(grant).await?, 0));
+        }
+        let kept = self.strays(grant).await?.count();
+        if kept == 0 {
+            self.store.keep_no_strays().await?;
+        }
+        Ok((0, kept))
+    }
+
+    /// Takes strays away: containers, then the networks and volumes that they may have held. How many went.
+    pub async fn remove_strays(&self, grant: &SystemGrant) -> Result<usize> {
+        let Strays { containers, networks, volumes } = self.strays(grant).await?;
+        let mut gone = 0;
+        let mut note = |outcome: Result<()>, what: &str| match outcome {
+            Ok(()) => gone += 1,
+            Err(error) => tracing::warn!(what, ?error, "what nobody owns could not be removed"),
+        };
+        for container in containers {
+            let removed = self.engine.remove_orphan(grant, &container, self.engine.deadline()).await;
+            note(removed, container.engine_id.short());
+        }
+        for network in networks {
+            note(self.engine.remove_own_network(grant, &network).await, &network);
+        }
+        for volume in volumes {
+            note(self.engine.remove_own_volume(grant, &volume).await, &volume);
         }
         Ok(gone)
-    }
-
-    async fn remove_network_if_orphan(&self, grant: &SystemGrant, owner: &str, network: &str) -> Result<bool> {
-        let slug = TenantSlug::parse(owner).map_err(Error::internal)?;
-        if self.store.tenant(&slug).await?.is_some() {
-            return Ok(false);
-        }
-        self.engine.remove_own_network(grant, network).await.map(|()| true)
-    }
-
-    async fn remove_volume_if_orphan(&self, grant: &SystemGrant, id: &str) -> Result<bool> {
-        if self.store.has_volume(id).await? {
-            return Ok(false);
-        }
-        self.engine.remove_own_volume(grant, id).await.map(|()| true)
     }
 
     async fn take_back_if_unsettled(&self, grant: &SystemGrant, row: &Container) -> Result<bool> {
@@ -154,15 +199,5 @@ impl Lifecycle {
             self.engine.remove(&grant.over(row, engine_id), deadline).await?;
         }
         self.store.forget_container(row).await
-    }
-
-    /// A container with our installation's label whose row is gone. A row that is being made has its id already, so
-    /// nothing in flight looks like an orphan.
-    async fn remove_if_orphan(&self, grant: &SystemGrant, found: &Labelled) -> Result<bool> {
-        if self.store.has_container(&found.row_id).await? {
-            return Ok(false);
-        }
-        self.engine.remove_orphan(grant, found, self.engine.deadline()).await?;
-        Ok(true)
     }
 }

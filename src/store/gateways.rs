@@ -20,6 +20,12 @@ impl Store {
         Ok(())
     }
 
+    /// Says that this gateway ends: whoever waits for its silence need not.
+    pub async fn farewell(&self) -> Result<()> {
+        sqlx::query("UPDATE gateways SET seen_ms = 0 WHERE id = $1").bind(&*self.gateway).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Gateways heard since then live.
     pub(super) fn living_since(&self) -> i64 {
         self.world.now_ms() - DEAD_AFTER_MS

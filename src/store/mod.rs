@@ -6,6 +6,7 @@
 
 mod accounts;
 mod api_keys;
+mod backup;
 mod containers;
 mod foreign;
 mod gateways;
@@ -33,6 +34,7 @@ use crate::domain::{Attempt, Error, Kind, Result, World};
 
 pub use accounts::{Account, AccountChange, AccountInfo, NewAccount, PLATFORM_IS_APART};
 pub use api_keys::{ApiKey, KeyRecord, NewApiKey};
+pub use backup::{RestoreOptions, Restored, Scratch};
 pub use containers::{Container, Promised, State};
 pub use foreign::{ForeignAccess, ForeignToken};
 pub use idempotency::{Claimed, KeyClaim, KeyedRequest};
@@ -66,6 +68,30 @@ impl Store {
         default_quotas: DefaultQuotas,
         world: World,
     ) -> Result<Self> {
+        let store = Self::connect(place, gateway, default_quotas, world).await?;
+        MIGRATIONS.run(&store.pool).await.map_err(|error| {
+            Error::new(Kind::StoreDown, "the store's schema cannot be brought up to date").because(error)
+        })?;
+        store.found_installation().await?;
+        Ok(store)
+    }
+
+    /// Opens a database that is there, and leaves its schema as it is: another program may work on it.
+    pub async fn open_as_it_is(place: &config::Store, world: World) -> Result<Self> {
+        if let config::Store::Sqlite(path) = place
+            && !path.exists()
+        {
+            return Err(Error::new(Kind::NotFound, format!("there is no {}", path.display())));
+        }
+        Self::connect(place, String::new(), DefaultQuotas::new(), world).await
+    }
+
+    async fn connect(
+        place: &config::Store,
+        gateway: String,
+        default_quotas: DefaultQuotas,
+        world: World,
+    ) -> Result<Self> {
         let failed = |error: String| Error::new(Kind::StoreDown, "the store cannot be opened").because(error);
         sqlx::any::install_default_drivers();
         let mut pool = AnyPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5));
@@ -81,19 +107,14 @@ impl Store {
         };
         let options = AnyConnectOptions::from_str(&url).map_err(|_| failed("its URL is wrong".into()))?;
         let pool = pool.connect_with(options.disable_statement_logging()).await?;
-        MIGRATIONS.run(&pool).await.map_err(|error| {
-            Error::new(Kind::StoreDown, "the store's schema cannot be brought up to date").because(error)
-        })?;
-        let store = Self {
+        Ok(Self {
             pool,
             is_postgres,
             gateway: gateway.into(),
             default_quotas: Arc::new(default_quotas),
             running: idempotency::Running::default(),
             world,
-        };
-        store.found_installation().await?;
-        Ok(store)
+        })
     }
 
     async fn found_installation(&self) -> Result<()> {
@@ -108,6 +129,18 @@ impl Store {
     /// This installation's identifier: 32 hex digits, made once.
     pub async fn installation(&self) -> Result<String> {
         Ok(sqlx::query_scalar("SELECT id FROM installation").fetch_one(&self.pool).await?)
+    }
+
+    /// Whether what Podman has of ours and these records do not know stays: since a restore.
+    pub async fn keeps_strays(&self) -> Result<bool> {
+        let kept: i64 = sqlx::query_scalar("SELECT keeps_strays FROM installation").fetch_one(&self.pool).await?;
+        Ok(kept > 0)
+    }
+
+    /// There are none any more.
+    pub async fn keep_no_strays(&self) -> Result<()> {
+        sqlx::query("UPDATE installation SET keeps_strays = 0").execute(&self.pool).await?;
+        Ok(())
     }
 
     /// What the thing is called that this attempt makes.

@@ -201,7 +201,8 @@ impl Store {
         Ok(found.into_iter().collect())
     }
 
-    /// The tenant's block of user ids: the lowest that nobody has, once it asks for the first time.
+    /// The tenant's block of user ids: the lowest that nobody has, once it asks for the first time; after a restore, none
+    /// that somebody may have whom these records do not know.
     pub async fn user_id_block(&self, tenant: &Tenant) -> Result<u32> {
         let known: Option<i64> = sqlx::query_scalar("SELECT block FROM tenant_user_ids WHERE tenant_id = $1")
             .bind(&tenant.id)
@@ -213,8 +214,10 @@ impl Store {
                 sqlx::query_scalar(
                     "INSERT INTO tenant_user_ids (block, tenant_id)
                      SELECT MIN(candidate.block), $1 FROM (
-                         SELECT 0 AS block UNION ALL SELECT block + 1 FROM tenant_user_ids
-                     ) AS candidate WHERE candidate.block NOT IN (SELECT block FROM tenant_user_ids)
+                         SELECT keeps_strays AS block FROM installation UNION ALL SELECT block + 1 FROM tenant_user_ids
+                     ) AS candidate
+                     WHERE candidate.block >= (SELECT keeps_strays FROM installation)
+                       AND candidate.block NOT IN (SELECT block FROM tenant_user_ids)
                      ON CONFLICT (tenant_id) DO UPDATE SET tenant_id = excluded.tenant_id
                      RETURNING block",
                 )

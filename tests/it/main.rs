@@ -9,6 +9,7 @@ mod administration;
 mod api_keys;
 mod attempts;
 mod auth;
+mod backup;
 mod compatibility;
 mod config;
 mod containers;

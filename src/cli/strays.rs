@@ -1,0 +1,55 @@
+//! `podgate strays …`: what Podman has of this installation that its records do not know, after a restore.
+
+use clap::Subcommand;
+
+use super::{ConfigFile, Failure, load, print};
+use crate::app;
+use crate::engine::Engine;
+use crate::lifecycle::{FailPoint, Lifecycle, Strays};
+use crate::policy::grant::SystemGrant;
+use crate::store::Store;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Show them.
+    List(ConfigFile),
+    /// Take them away, with what is in them.
+    Remove(ConfigFile),
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    let grant = SystemGrant::for_upkeep();
+    match command {
+        Command::List(file) => {
+            let (lifecycle, _) = open(&file).await?;
+            let Strays { containers, networks, volumes } = lifecycle.strays(&grant).await?;
+            for container in containers {
+                print(&format!("container {} {}\n", container.engine_id.short(), container.name));
+            }
+            for network in networks {
+                print(&format!("network {network}\n"));
+            }
+            for volume in volumes {
+                print(&format!("volume {volume}\n"));
+            }
+        }
+        Command::Remove(file) => {
+            let (lifecycle, store) = open(&file).await?;
+            let gone = lifecycle.remove_strays(&grant).await?;
+            let left = lifecycle.strays(&grant).await?;
+            if left.is_empty() {
+                store.keep_no_strays().await?;
+            }
+            print(&format!("{gone} removed, {} left\n", left.count()));
+        }
+    }
+    Ok(())
+}
+
+async fn open(file: &ConfigFile) -> Result<(Lifecycle, Store), Failure> {
+    let config = load(file)?;
+    let store = app::open_store(&config, app::world()).await?;
+    let engine = Engine::new(&config.engine, &config.images, &config.output, app::world());
+    let installation = store.installation().await?;
+    Ok((Lifecycle::new(store.clone(), engine, installation, FailPoint::default()), store))
+}
