@@ -1,7 +1,7 @@
 # The commands of this project; `make` alone lists them.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test test-podman5 test-firewall check-document test-clients check build spec publish-spec clean
+.PHONY: help run test test-podman5 test-firewall check-document test-clients test-alerts check build spec publish-spec clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -24,6 +24,9 @@ test-clients: build check-document ## clients generated from the document, in th
 test-firewall: ## deploy/podgate.nft against real containers, on Podman 4 and 5
 	@$(as_root) scripts/test-firewall
 	@$(as_root) scripts/test-firewall --podman5
+
+test-alerts: ## deploy/alerts.yml against Prometheus' own checker
+	@scripts/test-alerts
 
 check: ## formatting and lints, warnings denied
 	cargo fmt --check

@@ -1,5 +1,9 @@
 //! Wiring: from a configuration to a running gateway.
 
+mod notify;
+mod operator;
+mod reload;
+
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,16 +20,21 @@ use tokio_util::task::TaskTracker;
 use crate::api::contract::{Contract, SPECIFICATION};
 use crate::api::{self, BodyLimits, Context, LargeBodies};
 use crate::auth::Authenticator;
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::domain::{Error, Kind, Result, World};
 use crate::engine::Engine;
 use crate::lifecycle::{FailPoint, Lifecycle};
 use crate::limit::Limiter;
+use crate::metrics::{Connections, Metrics, Went};
 use crate::middleware::{self, Idempotency, Parts};
 use crate::policy::Policy;
 use crate::policy::grant::SystemGrant;
 use crate::store::Store;
 use crate::{docs, jobs, serve};
+
+use operator::Watch;
+use reload::Reloads;
+pub use reload::Source;
 
 /// The clock and identifiers of the real world: the one place that asks the system for them.
 #[allow(clippy::disallowed_methods)]
@@ -42,20 +51,23 @@ pub struct Opened {
     pub store: Store,
     /// Passwords and tokens.
     pub auth: Authenticator,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Opens the store, and makes the data directory if it is missing.
 pub async fn open(config: &Config, world: World) -> Result<Opened> {
-    let store = open_store(config, world).await?;
-    let auth = Authenticator::new(config, store.clone(), world).await?;
-    Ok(Opened { store, auth })
+    let metrics = Metrics::new();
+    let store = open_store(config, metrics.clone(), world).await?;
+    let auth = Authenticator::new(config, store.clone(), metrics.clone(), world).await?;
+    Ok(Opened { store, auth, metrics })
 }
 
 /// The store alone.
-pub(crate) async fn open_store(config: &Config, world: World) -> Result<Store> {
+pub(crate) async fn open_store(config: &Config, metrics: Metrics, world: World) -> Result<Store> {
     make_private_dir(&config.data_dir)?;
     let gateway = gateway_id(&config.data_dir, world)?;
-    Store::open(&config.store, gateway, config.quotas.defaults.clone(), world).await
+    Store::open(&config.store, gateway, config.quotas.defaults.clone(), metrics, world).await
 }
 
 /// Makes a directory that is for its owner only.
@@ -119,29 +131,50 @@ pub fn document() -> Result<Value> {
     api::document()
 }
 
-/// Serves until `shutdown`, then drains.
-pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = ()>) -> Result<()> {
+fn body_limits(config: &Config, large: LargeBodies) -> BodyLimits {
+    BodyLimits {
+        max_bytes: config.http.max_body_bytes,
+        max_file_bytes: config.http.max_file_body_bytes,
+        deadline: Duration::from_secs(config.http.body_deadline_seconds),
+        large,
+    }
+}
+
+/// Serves until `shutdown`, then drains. Reads the configuration again from `source` when that tells.
+pub async fn serve(config: Config, source: Source, world: World, shutdown: impl Future<Output = ()>) -> Result<()> {
     make_private_dir(&config.data_dir)?;
     // Before the store is opened: it may be about to become another one.
     let _lock = lock(&config.data_dir)?;
-    let Opened { store, auth } = open(&config, world).await?;
+    let Opened { store, auth, metrics } = open(&config, world).await?;
     if config.engine.seccomp_is_ours {
         write_seccomp(&config.engine.seccomp_path)?;
     }
-    let bound = serve::bind(&config.listen).await.map_err(|error| Error::invalid(error.to_string()))?;
-    let engine = Engine::new(&config.engine, &config.images, &config.output, world);
+    let unusable = |error: serve::ServeError| Error::invalid(error.to_string());
+    let bound = serve::bind(&config.listen).await.map_err(unusable)?;
+    let for_operator = serve::bind(&operator::listen(&config)).await.map_err(unusable)?;
+    let engine = Engine::new(&config.engine, &config.images, &config.output, metrics.clone(), world);
     let installation = store.installation().await?;
     let fail_point = FailPoint::new(config.fail_point.as_deref());
     let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);
     let tenants = Arc::new(Limiter::new("tenant", config.limits.tenant));
     let addresses = Arc::new(Limiter::new("address", config.limits.address));
+    let policy = Policy::new(&config, store.clone());
+    let certified = bound.iter().filter_map(|one| Some((one.local_addr(), one.certificate()?)));
+    let watch = Watch {
+        store: store.clone(),
+        engine: engine.clone(),
+        policy: policy.clone(),
+        metrics: metrics.clone(),
+        certificates: Arc::new(certified.collect()),
+    };
     let context = Context {
         auth: auth.clone(),
-        policy: Policy::new(&config, store.clone()),
+        policy: policy.clone(),
         store: store.clone(),
         lifecycle: lifecycle.clone(),
         engine: engine.clone(),
         world,
+        metrics: config.operator.metrics_in_api.then(|| metrics.clone()),
         started: (world.now)(),
     };
     let idempotency = Idempotency { store: store.clone(), kept: config.idempotency.kept, tasks: TaskTracker::new() };
@@ -151,18 +184,28 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
         auth: auth.clone(),
         tenants: Arc::clone(&tenants),
         addresses: Arc::clone(&addresses),
-        trusted_proxies: config.limits.trusted_proxies.clone(),
-        cors_origins: config.http.cors_origins.clone(),
-        body_limits: BodyLimits {
-            max_bytes: config.http.max_body_bytes,
-            max_file_bytes: config.http.max_file_body_bytes,
-            deadline: Duration::from_secs(config.http.body_deadline_seconds),
-            large: LargeBodies::default(),
-        },
         idempotency,
+        trusted_proxies: Live::new(config.limits.trusted_proxies.clone()),
+        cors_origins: Live::new(config.http.cors_origins.clone()),
+        body_limits: Live::new(body_limits(&config, LargeBodies::default())),
+        metrics: metrics.clone(),
         world,
     };
-    let endpoint = middleware::wrap(routes(context)?, parts);
+    let reloads = Reloads {
+        source,
+        started_with: config.clone(),
+        metrics: metrics.clone(),
+        store: store.clone(),
+        auth: auth.clone(),
+        policy,
+        tenants: Arc::clone(&tenants),
+        addresses: Arc::clone(&addresses),
+        trusted_proxies: parts.trusted_proxies.clone(),
+        cors_origins: parts.cors_origins.clone(),
+        body_limits: parts.body_limits.clone(),
+        certificates: watch.certificates.iter().map(|(_, certificate)| Arc::clone(certificate)).collect(),
+    };
+    let endpoint = middleware::wrap(routes(context, watch.clone())?, parts);
     store.beat().await?;
     let upkeep = SystemGrant::for_upkeep();
     for learnt in [lifecycle.learn_host(&upkeep).await, lifecycle.probe_seccomp(&upkeep).await] {
@@ -174,6 +217,8 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     let first_round = lifecycle.reconcile(&upkeep);
     match tokio::time::timeout(FIRST_ROUND, first_round).await {
         Ok(Ok(done)) if done.rows + done.failed > 0 => {
+            let went = if done.failed > 0 { Went::Badly } else { Went::Well };
+            metrics.reconciled(went, done.rows, done.failed);
             tracing::info!(rows = done.rows, failed = done.failed, "what a crash left was taken back");
         }
         Ok(Ok(_)) => {}
@@ -184,7 +229,7 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     jobs.spawn(jobs::follow_events(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::watch(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::measure(lifecycle.clone(), upkeep.clone()));
-    jobs.spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone()));
+    jobs.spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone(), metrics.clone()));
     jobs.spawn(jobs::sweep(lifecycle.clone(), upkeep));
     jobs.spawn({
         let auth = auth.clone();
@@ -193,11 +238,38 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
     let last = store.clone();
     jobs.spawn(jobs::beat(store, auth.clone(), config.idempotency));
     jobs.spawn(jobs::forget_idle_budgets(tenants, addresses, auth));
+    jobs.spawn(reloads.run());
+    if config.operator.metrics_in_api {
+        jobs.spawn(watch.clone().keep_looking());
+    }
+    for listener in &for_operator {
+        tracing::info!("metrics and probes are on http://{}", listener.local_addr());
+    }
     for listener in &bound {
         let scheme = if listener.is_tls() { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{}", listener.local_addr());
     }
-    let cut = serve::run(bound, endpoint, &config.http, world, shutdown).await;
+    notify::tell("READY=1");
+    let shutdown = async {
+        shutdown.await;
+        notify::tell("STOPPING=1");
+    };
+    let cut = {
+        // To the end: how the drain goes is worth watching, too.
+        let watched = serve::run(
+            for_operator,
+            operator::routes(watch),
+            &config.http,
+            world,
+            Connections::default(),
+            std::future::pending(),
+        );
+        let served = serve::run(bound, endpoint, &config.http, world, metrics.connections(), shutdown);
+        tokio::select! {
+            cut = served => cut,
+            _ = watched => 0,
+        }
+    };
     if cut > 0 {
         tracing::warn!(connections = cut, "connections were cut after the drain's time");
     }
@@ -213,19 +285,15 @@ pub async fn serve(config: Config, world: World, shutdown: impl Future<Output = 
 }
 
 /// Every path the gateway knows.
-fn routes(context: Context) -> Result<impl Endpoint> {
+fn routes(context: Context, watch: Watch) -> Result<impl Endpoint> {
     // One copy, whoever is slow to take it.
     let spec: Bytes = serde_json::to_vec_pretty(&document()?).map_err(Error::internal)?.into();
-    let (engine, auth) = (context.engine.clone(), context.auth.clone());
-    let ready = poem::endpoint::make(move |_| {
-        let engine = engine.clone();
-        async move { engine.ping().await.map(|()| probe("ready")).map_err(poem::Error::from) }
-    });
+    let auth = context.auth.clone();
     Ok(Route::new()
         .at("/docs", docs::endpoint())
         .at("/docs/*file", docs::endpoint())
         .at("/livez", get(make_sync(|_| probe("alive"))))
-        .at("/readyz", get(ready))
+        .at("/readyz", get(operator::readiness(watch)))
         .at("/.well-known/jwks.json", get(make_sync(move |_| json(auth.public_keys().to_string()))))
         .at(format!("{}{SPECIFICATION}", api::PREFIX), make_sync(move |_| json(spec.clone())))
         .nest(api::PREFIX, api::service(context))

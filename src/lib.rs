@@ -10,17 +10,18 @@
 //! |---|---|---|
 //! | `domain` | parsed types, the one error | |
 //! | `config` | defaults, file, environment; checked whole | `domain` |
-//! | `store` | tenants, accounts, keys, the ledger of containers | `domain`, `config` |
-//! | `auth` | from a password or a token to a principal | `domain`, `config`, `store`, `limit` |
+//! | `metrics` | what an operator watches | `domain` |
+//! | `store` | tenants, accounts, keys, the ledger of containers | `domain`, `config`, `metrics` |
+//! | `auth` | from a password or a token to a principal | `domain`, `config`, `metrics`, `store`, `limit` |
 //! | `limit` | how fast | `domain`, `config` |
 //! | `policy` | who may do what: grants and admission | `domain`, `config`, `store` |
-//! | `engine` | the only place that talks to Podman | `domain`, `config`, `policy::grant`, `policy::spec` |
+//! | `engine` | the only place that talks to Podman | `domain`, `config`, `metrics`, `policy::grant`, `policy::spec` |
 //! | `lifecycle` | several steps over store and engine | `domain`, `config`, `policy::grant`, `store`, `engine` |
-//! | `api` | typed operations, one file a resource | `domain`, `config`, `auth`, `policy`, `store`, `engine`, `lifecycle` |
+//! | `api` | typed operations, one file a resource | `domain`, `config`, `metrics`, `auth`, `policy`, `store`, `engine`, `lifecycle` |
 //! | `docs` | the documentation page | `domain` |
-//! | `middleware` | the layers around every request | `domain`, `config`, `auth`, `limit`, `store`, `api` |
-//! | `serve` | accept loop, TLS, drain | `domain`, `config` |
-//! | `jobs` | what runs by itself | `domain`, `config`, `auth`, `limit`, `lifecycle`, `policy::grant`, `store` |
+//! | `middleware` | the layers around every request | `domain`, `config`, `metrics`, `auth`, `limit`, `store`, `api` |
+//! | `serve` | accept loop, TLS, drain | `domain`, `config`, `metrics` |
+//! | `jobs` | what runs by itself | `domain`, `config`, `metrics`, `auth`, `limit`, `lifecycle`, `policy::grant`, `store` |
 //! | `app` | wiring | everything |
 //! | `cli` | the command line | everything |
 
@@ -35,6 +36,7 @@ pub mod engine;
 pub mod jobs;
 pub mod lifecycle;
 pub mod limit;
+pub mod metrics;
 pub mod middleware;
 pub mod policy;
 pub mod serve;

@@ -37,6 +37,10 @@ impl ResponseError for Error {
     }
 }
 
+/// What an answer's envelope calls its error; for the log and the metrics.
+#[derive(Clone, Copy)]
+pub struct ErrorType(pub &'static str);
+
 /// The envelope, with the headers that the kind of failure asks for.
 pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     let (status, type_name) = status_and_type(&error.kind);
@@ -51,6 +55,7 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
         body["error"]["details"] = details.collect();
     }
     let mut response = Response::builder().status(status).content_type("application/json").body(body.to_string());
+    response.set_data(ErrorType(type_name));
     let header = match &error.kind {
         Kind::Method(allow) => Some(("allow", allow.clone())),
         Kind::RateLimited(seconds) => Some(("retry-after", seconds.to_string())),

@@ -34,6 +34,7 @@ use crate::auth::Authenticator;
 use crate::domain::{Result, World};
 use crate::engine::Engine;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::store::Store;
 
@@ -58,6 +59,8 @@ pub struct Context {
     pub engine: Engine,
     /// The clock.
     pub world: World,
+    /// What is counted, where the configuration lets the API tell.
+    pub metrics: Option<Metrics>,
     /// When the gateway started.
     pub started: time::OffsetDateTime,
 }

@@ -1,8 +1,10 @@
 //! How the gateway is doing.
 
-use poem_openapi::payload::Json;
+use poem::Request;
+use poem::http::header::ACCEPT;
+use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::types::Example;
-use poem_openapi::{ApiResponse, Object, OpenApi};
+use poem_openapi::{ApiResponse, Object, OpenApi, ResponseContent};
 
 use super::caller::{Caller, Status as StatusScope};
 use super::{Context, Tag};
@@ -66,6 +68,21 @@ impl Example for MetricsResponse {
     }
 }
 
+#[derive(ResponseContent)]
+enum MetricsContent {
+    /// A few numbers.
+    Json(Json<MetricsResponse>),
+    /// All that is counted, in Prometheus' text format; where the configuration allows and it is asked for.
+    Text(PlainText<String>),
+}
+
+#[derive(ApiResponse)]
+enum MetricsAnswer {
+    /// How busy the gateway is.
+    #[oai(status = 200)]
+    Metrics(MetricsContent),
+}
+
 #[OpenApi(tag = "Tag::Status")]
 impl Status {
     /// Check health
@@ -94,20 +111,34 @@ impl Status {
 
     /// Read the gateway's metrics
     ///
-    /// Uptime and load of this gateway.
+    /// Uptime and load of this gateway. With `Accept: text/plain`, where the configuration allows it, all that is
+    /// counted in Prometheus' text format.
     #[oai(path = "/metrics", method = "get", operation_id = "getMetrics")]
-    async fn metrics(&self, _who: Caller<StatusScope>) -> Json<MetricsResponse> {
+    async fn metrics(&self, _who: Caller<StatusScope>, request: &Request) -> poem::Result<MetricsAnswer> {
+        if let Some(metrics) = self.0.metrics.as_ref().filter(|_| asks_for_text(request)) {
+            let text = metrics.text()?;
+            return Ok(MetricsAnswer::Metrics(MetricsContent::Text(PlainText(text))));
+        }
         let now = (self.0.world.now)();
         let uptime_seconds = u64::try_from((now - self.0.started).whole_seconds()).unwrap_or_default();
         let (busy, size) = self.0.engine.usage();
-        Json(MetricsResponse {
+        let metrics = MetricsResponse {
             uptime_seconds,
             uptime_human: human(uptime_seconds),
             active_threads: busy as u64,
             max_workers: size as u64,
             timestamp: timestamp(now),
-        })
+        };
+        Ok(MetricsAnswer::Metrics(MetricsContent::Json(Json(metrics))))
     }
+}
+
+/// Whether the client takes text, and does not take JSON.
+fn asks_for_text(request: &Request) -> bool {
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let types: Vec<&str> =
+        accept.flat_map(|value| value.split(',')).filter_map(|part| part.split(';').next()).map(str::trim).collect();
+    types.contains(&"text/plain") && !types.contains(&"application/json")
 }
 
 /// As Python prints a timedelta, which is what the seed answers with.

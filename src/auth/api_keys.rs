@@ -105,6 +105,12 @@ impl Authenticator {
 
     /// A token for a program that shows a key's id and the key (RFC 6749, 4.4).
     pub async fn sign_in_by_key(&self, client_id: &str, client_secret: &str) -> Result<SignedToken> {
+        let token = self.try_sign_in_by_key(client_id, client_secret).await;
+        self.metrics.login("client_credentials", &token);
+        token
+    }
+
+    async fn try_sign_in_by_key(&self, client_id: &str, client_secret: &str) -> Result<SignedToken> {
         let refused = || Error::new(Kind::Unauthenticated("invalid_client"), "no such key");
         if secret::key_id(client_secret) != Some(client_id) {
             return Err(refused());

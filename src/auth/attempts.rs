@@ -43,6 +43,13 @@ impl Attempts {
         }
     }
 
+    /// Other rates from now on; a count whose rate changed begins anew.
+    pub fn set_rates(&self, config: &config::SignIns) {
+        self.addresses.set_slow_rate(config.address);
+        self.pairs.set_slow_rate(config.account_at_address);
+        self.accounts.set_slow_rate(config.account);
+    }
+
     /// One more. `RateLimited` if it is one too many.
     pub fn one(&self, username: &str, address: IpAddr) -> Result<Attempt> {
         let pair = (name(username), address_key(address));

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::domain::{Error, Kind, Login, Principal, Result, World};
+use crate::metrics::Metrics;
 use crate::store::{Account, AccountChange, Refreshed, Store};
 
 pub use api_keys::KeyRequest;
@@ -52,6 +53,7 @@ pub struct Authenticator {
     issuers: Issuers,
     seen: Arc<Recent<Fingerprint, Seen>>,
     session_ms: i64,
+    metrics: Metrics,
 }
 
 /// Of a token.
@@ -77,7 +79,7 @@ pub struct Session {
 
 impl Authenticator {
     /// Over the store, whose first signing key is made here if it has none.
-    pub async fn new(config: &config::Config, store: Store, world: World) -> Result<Self> {
+    pub async fn new(config: &config::Config, store: Store, metrics: Metrics, world: World) -> Result<Self> {
         let attempts = Arc::new(attempts::Attempts::new(&config.limits.sign_ins));
         let issuers = Issuers::new(&config.issuers, world)?;
         let config = &config.auth;
@@ -86,13 +88,25 @@ impl Authenticator {
         }
         let tokens = Tokens::new(config, &store.signing_keys().await?, world)?;
         let session_ms = i64::try_from(config.session_seconds.saturating_mul(1000)).map_err(Error::internal)?;
-        let (passwords, seen) = (Passwords::new(config)?, Arc::new(Recent::new(MOST_SEEN)));
-        Ok(Self { store, passwords, attempts, tokens, issuers, seen, session_ms })
+        let passwords = Passwords::new(config, metrics.queue("hashes"))?;
+        let seen = Arc::new(Recent::new(MOST_SEEN));
+        Ok(Self { store, passwords, attempts, tokens, issuers, seen, session_ms, metrics })
+    }
+
+    /// Other bounds on how often passwords may be tried, from now on.
+    pub fn limit_sign_ins(&self, config: &config::SignIns) {
+        self.attempts.set_rates(config);
     }
 
     /// A session for whoever knows the password. One answer for every way to be wrong, after the same work.
     /// `RateLimited` for who tries too often, whatever the password.
     pub async fn sign_in(&self, username: &str, password: &str, from: IpAddr) -> Result<Session> {
+        let session = self.try_sign_in(username, password, from).await;
+        self.metrics.login("password", &session);
+        session
+    }
+
+    async fn try_sign_in(&self, username: &str, password: &str, from: IpAddr) -> Result<Session> {
         let attempt = self.attempts.one(username, from)?;
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(wrong_credentials());
@@ -117,6 +131,12 @@ impl Authenticator {
 
     /// The session goes on, with a new refresh token. A token that was used before ends it.
     pub async fn refresh(&self, refresh_token: &str) -> Result<Session> {
+        let session = self.try_refresh(refresh_token).await;
+        self.metrics.login("refresh_token", &session);
+        session
+    }
+
+    async fn try_refresh(&self, refresh_token: &str) -> Result<Session> {
         let new = secret::refresh_token();
         match self.store.refresh_session(&secret::digest(refresh_token), &secret::digest(&new)).await? {
             Refreshed::Continued(account) => {

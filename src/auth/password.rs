@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::config;
 use crate::domain::{Error, Kind, Result};
+use crate::metrics::Queue;
 
 /// How nice the threads are to the rest of the process: while others want the processor, they get about a tenth of what
 /// one of those gets. A storm of sign-ins delays sign-ins.
@@ -24,23 +25,24 @@ pub struct Passwords {
     work: mpsc::UnboundedSender<Work>,
     admitted: Arc<Semaphore>,
     dummy: Arc<str>,
+    queue: Queue,
 }
 
 impl Passwords {
     /// Prepares the hasher, and the hash that unknown accounts are compared with.
-    pub fn new(config: &config::Auth) -> Result<Self> {
+    pub fn new(config: &config::Auth, queue: Queue) -> Result<Self> {
         let params = Params::new(config.hash_memory_kib, config.hash_passes, 1, None).map_err(Error::internal)?;
         let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let dummy = hasher.hash_password(b"nobody's").map_err(Error::internal)?.to_string();
-        let (work, queue) = mpsc::unbounded_channel();
-        let queue = Arc::new(Mutex::new(queue));
+        let (work, works) = mpsc::unbounded_channel();
+        let works = Arc::new(Mutex::new(works));
         for number in 0..config.hash_threads {
-            let queue = Arc::clone(&queue);
+            let works = Arc::clone(&works);
             let thread = std::thread::Builder::new().name(format!("hash-{number}"));
-            thread.spawn(move || toil(&queue)).map_err(Error::internal)?;
+            thread.spawn(move || toil(&works)).map_err(Error::internal)?;
         }
         let admitted = Arc::new(Semaphore::new(config.hash_threads + config.hash_queue));
-        Ok(Self { hasher, work, admitted, dummy: dummy.into() })
+        Ok(Self { hasher, work, admitted, dummy: dummy.into(), queue })
     }
 
     /// The hash of a new password, PHC string.
@@ -66,7 +68,9 @@ impl Passwords {
         let busy = |_| Error::new(Kind::RateLimited(1), "too many sign-ins at once; try again");
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(busy)?;
         let (answer, answered) = oneshot::channel();
+        let waiting = self.queue.come();
         let work: Work = Box::new(move || {
+            let _running = waiting.served();
             // The place is free once the work is done, not when its caller leaves.
             let _admitted = admitted;
             // Whose caller left before it began is not worth doing.

@@ -74,7 +74,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             }
             let password = line_of_stdin()?;
             check_new_password(&password)?;
-            let Opened { store, auth } = app::open(&config, app::world()).await?;
+            let Opened { store, auth, .. } = app::open(&config, app::world()).await?;
             store.create_account(&login, role, &auth.hash_password(password).await?, None).await?;
             print(&format!("account {login} created\n"));
             Ok(())

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ConfigFile, Failure, load, print};
 use crate::app;
+use crate::metrics::Metrics;
 use crate::domain::{Error, Kind, timestamp_ms};
 use crate::store::{RestoreOptions, Scratch, Store};
 
@@ -101,7 +102,7 @@ pub(super) async fn restore(Restore { file, replace, end_sessions, config }: Res
     } else {
         Scratch::read(&mut BufReader::new(File::open(&file).map_err(unreadable)?), &path, world).await?
     };
-    let store = app::open_store(&config, world).await?;
+    let store = app::open_store(&config, Metrics::new(), world).await?;
     let restored = store.restore(&scratch, RestoreOptions { replace, end_sessions }).await?;
     let mut out = std::io::stdout().lock();
     let _ = write!(

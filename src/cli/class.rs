@@ -35,7 +35,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let text = std::fs::read_to_string(&csv);
     let text = text.map_err(|error| Error::new(Kind::NotFound, format!("{}: {error}", csv.display())))?;
     let accounts = parse(&text)?;
-    let Opened { store, auth } = app::open(&config, app::world()).await?;
+    let Opened { store, auth, .. } = app::open(&config, app::world()).await?;
     let mut taken = Vec::new();
     for (login, _) in &accounts {
         if store.account_info(login).await?.is_some() {

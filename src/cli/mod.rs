@@ -3,17 +3,18 @@
 mod accounts;
 mod backup;
 mod class;
+mod log;
 mod strays;
 mod tenants;
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app;
+use crate::app::{self, Source};
 use crate::config::{Config, DEFAULTS};
 use crate::domain::{Error, Kind, Login};
 
@@ -143,7 +144,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(file) => serve(load(&file)?).await,
+        Command::Serve(file) => serve(load(&file)?, file.config).await,
         Command::Migrate(file) => {
             app::open(&load(&file)?, app::world()).await?;
             Ok(())
@@ -184,21 +185,18 @@ fn load(file: &ConfigFile) -> Result<Config, Failure> {
     Ok(Config::load(file.config.as_deref())?)
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
-    // Checked when the configuration was read.
-    let filter = EnvFilter::try_new(&config.log.level).unwrap_or_default();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if config.log.json {
-        log.json().flatten_event(true).init();
-    } else {
-        log.with_ansi(std::io::stderr().is_terminal()).init();
-    }
-    Ok(app::serve(config, app::world(), told_to_end()).await?)
+async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
+    let source = Source {
+        read: Box::new(move || Config::load(file.as_deref())),
+        set_log_level: log::start(&config.log),
+        // From here on the signal does not end the program, however early it comes.
+        hangups: signal(SignalKind::hangup()).map_err(Error::internal)?,
+    };
+    Ok(app::serve(config, source, app::world(), told_to_end()).await?)
 }
 
 /// SIGTERM or Ctrl-C.
 async fn told_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         // Without handlers the signals end the process by themselves.

@@ -48,7 +48,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 async fn open(file: &ConfigFile) -> Result<(Lifecycle, Store), Failure> {
     let config = load(file)?;
-    let store = app::open_store(&config, app::world()).await?;
+    let store = app::open_store(&config, Metrics::new(), app::world()).await?;
     let engine = Engine::new(&config.engine, &config.images, &config.output, app::world());
     let installation = store.installation().await?;
     Ok((Lifecycle::new(store.clone(), engine, installation, FailPoint::default()), store))

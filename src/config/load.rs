@@ -14,7 +14,7 @@ use super::issuers::issuers;
 use super::reader::Reader;
 use super::{
     Auth, Config, DEFAULTS, Engine, Expiry, Http, Idempotency, Images, Limits, Listen, Log, Mistake, Mistakes, Network,
-    Output, Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
+    Operator, Output, Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
 };
 use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource};
 
@@ -99,6 +99,7 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         http: http(&mut r),
         idempotency: idempotency(&mut r),
         log: log(&mut r),
+        operator: operator(&mut r),
         output: output(&mut r),
         profiles: profiles(&mut r),
         quotas: quotas(&mut r),
@@ -313,6 +314,25 @@ fn log(r: &mut Reader) -> Log {
         filter.map(|_| level.to_owned()).map_err(|error| error.to_string())
     });
     Log { level: level.unwrap_or_default(), json: json.unwrap_or_default() }
+}
+
+fn operator(r: &mut Reader) -> Operator {
+    let metrics_in_api: bool = r.get("operator.metrics_in_api");
+    let plain_http_beyond_loopback: bool = r.get("operator.beyond_loopback");
+    let text: String = r.get("operator.listen");
+    if text.is_empty() {
+        return Operator { listen: None, metrics_in_api };
+    }
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        r.mistake("operator.listen", format!("{text:?} is not \"IP:port\""));
+        return Operator { listen: None, metrics_in_api };
+    };
+    if !address.ip().to_canonical().is_loopback() && !plain_http_beyond_loopback {
+        let message =
+            format!("on {address} whoever reaches it could read the metrics; say operator.beyond_loopback = true");
+        r.mistake("operator.listen", message);
+    }
+    Operator { listen: Some(Listen { address, tls: None, plain_http_beyond_loopback }), metrics_in_api }
 }
 
 fn output(r: &mut Reader) -> Output {

@@ -3,9 +3,11 @@
 //! `config/podgate.toml` documents every key with its unit. Whatever is wrong is reported at once, each with its key.
 
 mod issuers;
+mod live;
 mod load;
 mod network;
 mod reader;
+mod restart;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +21,7 @@ use serde::Deserialize;
 use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource, TenantSlug};
 
 pub use issuers::{ForeignAccounts, Issuer, KeyPlace, Mapping, Meaning, reachable};
+pub use live::Live;
 pub use network::Network;
 
 /// The defaults, as committed.
@@ -49,6 +52,8 @@ pub struct Config {
     pub idempotency: Idempotency,
     /// Logging.
     pub log: Log,
+    /// What only the operator sees.
+    pub operator: Operator,
     /// How much of what containers say is kept.
     pub output: Output,
     /// What containers may have, by name; `default` is always there.
@@ -74,8 +79,17 @@ pub struct Images {
     pub aliases: BTreeMap<ImageRequest, ImageRef>,
 }
 
+/// What only the operator sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// Where metrics and probes are served; none: nowhere.
+    pub listen: Option<Listen>,
+    /// Whether `GET /metrics` of the API gives them, too.
+    pub metrics_in_api: bool,
+}
+
 /// One address to serve on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// Address and port.
     pub address: SocketAddr,
@@ -86,7 +100,7 @@ pub struct Listen {
 }
 
 /// PEM files of one address.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// Certificate chain, leaf first.
     pub cert_file: PathBuf,
@@ -95,7 +109,7 @@ pub struct Tls {
 }
 
 /// How Podman is reached and how hard it is worked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     /// Path of the socket.
     pub socket: PathBuf,
@@ -114,7 +128,7 @@ pub struct Engine {
 }
 
 /// Where the database is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// Path of the SQLite file.
     Sqlite(PathBuf),
@@ -123,7 +137,7 @@ pub enum Store {
 }
 
 /// Text that no log and no error shows.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -140,7 +154,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Passwords and tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
     /// `iss`.
     pub issuer: String,
@@ -178,7 +192,7 @@ pub struct Limits {
 }
 
 /// A rate with its burst.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Sustained.
     pub per_second: u32,
@@ -226,7 +240,7 @@ pub struct Http {
 }
 
 /// Requests that may be sent again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Idempotency {
     /// How long an answer is kept.
     pub kept: Duration,
@@ -235,7 +249,7 @@ pub struct Idempotency {
 }
 
 /// Logging.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// A tracing filter.
     pub level: String,
@@ -244,7 +258,7 @@ pub struct Log {
 }
 
 /// How much of what containers say is kept, in bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// Of one exec.
     pub exec_bytes: usize,

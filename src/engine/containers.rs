@@ -107,10 +107,13 @@ impl Engine {
     pub async fn start(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let start = || async {
-            match container.start(None).await {
-                Err(podman_api::Error::Fault { code, .. }) if code.as_u16() == 304 => Ok(()),
-                other => other.map_err(failure::of_client),
-            }
+            let started = async {
+                match container.start(None).await {
+                    Err(podman_api::Error::Fault { code, .. }) if code.as_u16() == 304 => Ok(()),
+                    other => other.map_err(failure::of_client),
+                }
+            };
+            self.timed("POST containers/{id}/start", started).await
         };
         let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
         self.change(grant, deadline, self.patiently(start)).await
@@ -125,21 +128,21 @@ impl Engine {
     pub async fn pause(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.pause().await.map_err(failure::of_client) };
-        self.change(grant, deadline, call).await
+        self.change(grant, deadline, self.timed("POST containers/{id}/pause", call)).await
     }
 
     /// Thaws its processes. `Conflict` if it is not paused.
     pub async fn unpause(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.unpause().await.map_err(failure::of_client) };
-        self.change(grant, deadline, call).await
+        self.change(grant, deadline, self.timed("POST containers/{id}/unpause", call)).await
     }
 
     /// Sends its main process a signal. `Conflict` if it does not run.
     pub async fn kill(&self, grant: &ContainerGrant, signal: Signal, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.send_signal(signal.as_str()).await.map_err(failure::of_client) };
-        self.change(grant, deadline, call).await
+        self.change(grant, deadline, self.timed("POST containers/{id}/kill", call)).await
     }
 
     /// Asks the main process to end, and kills it after `patience`; fine if it does not run.
@@ -190,7 +193,8 @@ impl Engine {
         let opts = ContainerDeleteOpts::builder().force(true).volumes(true).timeout(0).build();
         // Podman's own clean-up of the killed process may still hold a mount ("device or resource busy").
         let delete = || async {
-            match container.delete(&opts).await.map_err(failure::of_client) {
+            let call = async { container.delete(&opts).await.map_err(failure::of_client) };
+            match self.timed("DELETE containers/{id}", call).await {
                 Err(error) if error.kind == Kind::NotFound => Ok(()),
                 other => other,
             }
@@ -240,7 +244,7 @@ impl Engine {
         let opts = ContainerListOpts::builder().all(true).filter([filter]).build();
         let containers = self.podman.containers();
         let call = async { containers.list(&opts).await.map_err(failure::of_client) };
-        let found = deadline.bound(call).await?;
+        let found = deadline.bound(self.timed("GET containers/json", call)).await?;
         let ours = found.into_iter().filter_map(|listed| {
             let labels = listed.labels?;
             let same = labels.get(INSTALLATION).is_some_and(|value| value == installation);

@@ -79,12 +79,12 @@ impl Engine {
         // A command may end its container.
         let _touched = self.touching(grant);
         let heavy = self.heavy.enter(grant.tenant(), deadline).await?;
-        let exec = deadline.bound(create).await;
+        let exec = deadline.bound(self.timed("POST containers/{id}/exec", create)).await;
         self.learn(grant.engine_id(), &exec);
         let exec = exec?;
         let start_opts = podman_api::opts::ExecStartOpts::builder().build();
         let start = async { exec.start(&start_opts).await.map_err(failure::of_client) };
-        let stream = deadline.bound(start).await?;
+        let stream = deadline.bound(self.timed("POST exec/{id}/start", start)).await?;
         drop(heavy);
         let stream = stream.ok_or_else(|| failure::unreadable("an exec without a stream"))?;
 

@@ -129,7 +129,7 @@ impl Engine {
             }
             first_file(&archive)
         };
-        match self.on(grant, deadline, read).await {
+        match self.on(grant, deadline, self.timed("GET containers/{id}/archive", read)).await {
             Err(error) if error.kind == Kind::NoPath => Ok(None),
             other => other,
         }

@@ -94,6 +94,11 @@ impl Index {
         state.entries.clear();
     }
 
+    /// Whether Podman's events are heard.
+    pub(super) fn is_listening(&self) -> bool {
+        self.lock().listening
+    }
+
     /// The containers that events told of since the last call, once there are any.
     pub(super) async fn next_touched(&self) -> HashSet<EngineId> {
         loop {

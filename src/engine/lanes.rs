@@ -7,23 +7,29 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Deadline;
 use crate::domain::{Error, Kind, Result, Tenant};
-
-/// One of a tenant's, until it is dropped.
-pub type Lane = OwnedSemaphorePermit;
+use crate::metrics::{Queue, Running};
 
 #[derive(Clone)]
 pub(super) struct Lanes {
     width: usize,
     by_tenant: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
+    queue: Queue,
+}
+
+/// One of a tenant's lanes, until this is dropped.
+pub struct Lane {
+    _permit: OwnedSemaphorePermit,
+    _running: Running,
 }
 
 impl Lanes {
-    pub(super) fn new(width: usize) -> Self {
-        Self { width, by_tenant: Arc::default() }
+    pub(super) fn new(width: usize, queue: Queue) -> Self {
+        Self { width, by_tenant: Arc::default(), queue }
     }
 
     /// Waits for one of the tenant's lanes; `RateLimited` when the deadline comes first.
     pub(super) async fn enter(&self, tenant: &Tenant, deadline: Deadline) -> Result<Lane> {
+        let waiting = self.queue.come();
         let lane = {
             let mut lanes = self.by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
             // Lanes that nobody holds or waits for are as good as new ones.
@@ -32,7 +38,10 @@ impl Lanes {
             Arc::clone(lane)
         };
         match deadline.or_none(lane.acquire_owned()).await {
-            Some(permit) => permit.map_err(Error::internal),
+            Some(permit) => {
+                let permit = permit.map_err(Error::internal)?;
+                Ok(Lane { _permit: permit, _running: waiting.served() })
+            }
             None => Err(Error::new(Kind::RateLimited(1), "too many long calls of this tenant at once")),
         }
     }

@@ -49,7 +49,7 @@ impl Engine {
             }
             Ok(last.finish())
         };
-        let outcome = deadline.bound(read).await;
+        let outcome = deadline.bound(self.timed("GET containers/{id}/logs", read)).await;
         self.learn(grant.engine_id(), &outcome);
         outcome.map(|logs| (logs, lane))
     }

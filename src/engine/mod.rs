@@ -43,6 +43,7 @@ use podman_api::Podman;
 
 use crate::config;
 use crate::domain::{EngineId, Kind, Result, Tenant, World};
+use crate::metrics::Metrics;
 use crate::policy::grant::ContainerGrant;
 
 pub use containers::{Labelled, Status};
@@ -96,21 +97,28 @@ pub struct Engine {
     seccomp_path: Arc<Path>,
     output_bytes: usize,
     logs_bytes: usize,
+    metrics: Metrics,
     world: World,
 }
 
 impl Engine {
     /// A client of the socket that the configuration names. Nothing is sent yet.
-    pub fn new(engine: &config::Engine, images: &config::Images, output: &config::Output, world: World) -> Self {
+    pub fn new(
+        engine: &config::Engine,
+        images: &config::Images,
+        output: &config::Output,
+        metrics: Metrics,
+        world: World,
+    ) -> Self {
         let socket: &Path = &engine.socket;
         Self {
             podman: Podman::unix(socket),
-            wire: Wire::new(socket.to_owned()),
-            workers: Workers::new(engine.max_workers),
-            pulls: Workers::new(images.pulls),
+            wire: Wire::new(socket.to_owned(), metrics.clone()),
+            workers: Workers::new(engine.max_workers, metrics.queue("workers")),
+            pulls: Workers::new(images.pulls, metrics.queue("pulls")),
             pull_patience: images.pull_patience,
-            long: Lanes::new(engine.long_calls_per_tenant),
-            heavy: Lanes::new(heavy_calls()),
+            long: Lanes::new(engine.long_calls_per_tenant, metrics.queue("long")),
+            heavy: Lanes::new(heavy_calls(), metrics.queue("heavy")),
             wedged: Wedged::default(),
             index: Index::default(),
             host: host::Known::default(),
@@ -118,6 +126,7 @@ impl Engine {
             seccomp_path: engine.seccomp_path.as_path().into(),
             output_bytes: output.exec_bytes,
             logs_bytes: output.logs_bytes,
+            metrics,
             world,
         }
     }
@@ -135,12 +144,32 @@ impl Engine {
     /// Whether Podman answers.
     pub async fn ping(&self) -> Result<()> {
         let ping = async { self.podman.ping().await.map(drop).map_err(failure::of_client) };
-        Deadline::after(PING_PATIENCE).bound(ping).await
+        Deadline::after(PING_PATIENCE).bound(self.timed("GET _ping", ping)).await
     }
 
     /// What Podman's host can enforce, as far as is known.
     pub fn host(&self) -> Host {
         self.host.get()
+    }
+
+    /// Places of each queue that has a fixed number of them, under the names of their metrics.
+    pub fn queue_sizes(&self) -> Vec<(&'static str, usize)> {
+        vec![("workers", self.workers.usage().1), ("pulls", self.pulls.usage().1)]
+    }
+
+    /// How many containers did not answer the last call.
+    pub fn wedged(&self) -> usize {
+        self.wedged.count()
+    }
+
+    /// Whether Podman's events are heard.
+    pub fn hears_events(&self) -> bool {
+        self.index.is_listening()
+    }
+
+    /// A call of podman-api, timed; [`Wire`] times its own.
+    async fn timed<T>(&self, call: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.metrics.podman_call(call, work).await
     }
 
     /// Workers that are busy, and workers in all.

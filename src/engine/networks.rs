@@ -21,7 +21,8 @@ impl Engine {
             let Some(name) = network_name(tenant, mode) else { continue };
             let networks = self.podman.networks();
             let call = async {
-                match networks.get(name).remove().await.map(drop).map_err(failure::of_client) {
+                let remove = async { networks.get(name).remove().await.map(drop).map_err(failure::of_client) };
+                match self.timed("DELETE networks/{id}", remove).await {
                     Err(error) if matches!(error.kind, Kind::NotFound | Kind::NoPath) => Ok(()),
                     other => other,
                 }
@@ -45,7 +46,7 @@ impl Engine {
         let SystemGrant { .. } = grant;
         let networks = self.podman.networks();
         let call = async { networks.get(name).remove().await.map(drop).map_err(failure::of_client) };
-        self.deadline().bound(call).await
+        self.deadline().bound(self.timed("DELETE networks/{id}", call)).await
     }
 
     /// Makes the tenant's network of the granted mode; fine if it exists. Containers on it find each other by name.
@@ -65,7 +66,8 @@ impl Engine {
             .build();
         let networks = self.podman.networks();
         let create = || async {
-            match networks.create(&opts).await.map(drop).map_err(failure::of_client) {
+            let call = async { networks.create(&opts).await.map(drop).map_err(failure::of_client) };
+            match self.timed("POST networks/create", call).await {
                 Err(error) if error.kind == Kind::Exists => Ok(()),
                 other => other,
             }

@@ -24,7 +24,8 @@ impl Engine {
             .build();
         let volumes = self.podman.volumes();
         let call = async {
-            match volumes.create(&opts).await.map(drop).map_err(failure::of_client) {
+            let create = async { volumes.create(&opts).await.map(drop).map_err(failure::of_client) };
+            match self.timed("POST volumes/create", create).await {
                 Err(error) if error.kind == Kind::Exists => Ok(()),
                 other => other,
             }
@@ -46,14 +47,15 @@ impl Engine {
         let SystemGrant { .. } = grant;
         let volume = self.podman.volumes().get(volume_name(id));
         let call = async { volume.delete().await.map_err(failure::of_client) };
-        self.deadline().bound(call).await
+        self.deadline().bound(self.timed("DELETE volumes/{id}", call)).await
     }
 
     /// Takes the volume away with what is in it; fine if it is gone. `Conflict` while a container has it.
     pub async fn remove_volume(&self, grant: &VolumeGrant, deadline: Deadline) -> Result<()> {
         let volume = self.podman.volumes().get(volume_name(grant.id()));
         let call = async {
-            match volume.delete().await.map_err(failure::of_client) {
+            let delete = async { volume.delete().await.map_err(failure::of_client) };
+            match self.timed("DELETE volumes/{id}", delete).await {
                 Err(error) if error.kind == Kind::NotFound => Ok(()),
                 other => other,
             }

@@ -68,6 +68,11 @@ impl Wedged {
         self.lock().values().any(|entry| entry.missed.is_some())
     }
 
+    /// How many containers' are.
+    pub(super) fn count(&self) -> usize {
+        self.lock().values().filter(|entry| entry.missed.is_some()).count()
+    }
+
     /// Learns from a call's outcome.
     pub(super) fn learn<T>(&self, id: &EngineId, outcome: &Result<T>) {
         let missed = matches!(outcome, Err(error) if error.kind == Kind::EngineTimeout);

@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 
 use super::failure::{self, Said};
 use crate::domain::{Error, Result};
+use crate::metrics::Metrics;
 
 /// Largest answer taken, in bytes; an inspect is a few KiB.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
@@ -24,6 +25,7 @@ const MAX_ANSWER: usize = 8 * 1024 * 1024;
 #[derive(Clone)]
 pub(super) struct Wire {
     socket: PathBuf,
+    metrics: Metrics,
 }
 
 /// What Podman answered, whatever the status.
@@ -34,8 +36,8 @@ pub(super) struct Answer {
 }
 
 impl Wire {
-    pub(super) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+    pub(super) fn new(socket: PathBuf, metrics: Metrics) -> Self {
+        Self { socket, metrics }
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Answer> {
@@ -61,7 +63,8 @@ impl Wire {
 
     /// An answer without an end, as it comes. Dropping it cuts the connection.
     pub(super) async fn stream(&self, path: &str) -> Result<impl Stream<Item = Result<Bytes, hyper::Error>> + use<>> {
-        let (response, driver) = self.exchange(Method::GET, path, "", Bytes::new()).await?;
+        let open = self.exchange(Method::GET, path, "", Bytes::new());
+        let (response, driver) = self.metrics.podman_call(&template(&Method::GET, path), open).await?;
         if !response.status().is_success() {
             return Err(Answer::read(response).await?.refusal());
         }
@@ -72,8 +75,12 @@ impl Wire {
     }
 
     async fn send(&self, method: Method, path: &str, content_type: &'static str, body: Bytes) -> Result<Answer> {
-        let (response, _driver) = self.exchange(method, path, content_type, body).await?;
-        Answer::read(response).await
+        let call = template(&method, path);
+        let exchange = async {
+            let (response, _driver) = self.exchange(method, path, content_type, body).await?;
+            Answer::read(response).await
+        };
+        self.metrics.podman_call(&call, exchange).await
     }
 
     async fn exchange(
@@ -96,6 +103,23 @@ impl Wire {
         let response = sender.send_request(request).await.map_err(failure::unreachable)?;
         Ok((response, driver))
     }
+}
+
+/// What a call is counted as: `POST containers/{id}/stop`. No id and no query, so that there are few.
+fn template(method: &Method, path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default().trim_start_matches('/');
+    // Libpod's side of the API or the Docker-compatible one.
+    let parts =
+        path.split('/').skip_while(|part| part.starts_with("v4.") || part.starts_with("v1.") || *part == "libpod");
+    let parts: Vec<&str> = parts.collect();
+    let path = match parts[..] {
+        [] => String::new(),
+        [one] => one.to_owned(),
+        [kind, verb] if verb.len() < 10 && verb.bytes().all(|b| b.is_ascii_lowercase()) => format!("{kind}/{verb}"),
+        [kind, _] => format!("{kind}/{{id}}"),
+        [kind, .., verb] => format!("{kind}/{{id}}/{verb}"),
+    };
+    format!("{method} {path}")
 }
 
 impl Answer {
@@ -126,5 +150,28 @@ struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_without_ids() {
+        let id = "a".repeat(64);
+        let cases = [
+            (format!("/v4.0.0/libpod/containers/{id}/json?size=true"), "GET containers/{id}/json"),
+            (format!("/v1.40/containers/{id}/archive?path=%2F"), "GET containers/{id}/archive"),
+            ("/v4.0.0/libpod/containers/create".into(), "GET containers/create"),
+            ("/v4.0.0/libpod/images/docker.io%2Flibrary%2Falpine%3Alatest/json".into(), "GET images/{id}/json"),
+            ("/v4.0.0/libpod/volumes/json?filters=x".into(), "GET volumes/json"),
+            (format!("/v4.0.0/libpod/exec/{id}"), "GET exec/{id}"),
+            ("/v4.0.0/libpod/info".into(), "GET info"),
+            ("/v4.0.0/libpod/system/df".into(), "GET system/df"),
+        ];
+        for (path, call) in cases {
+            assert_eq!(template(&Method::GET, &path), call);
+        }
     }
 }

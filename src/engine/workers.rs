@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::domain::{Error, Result};
+use crate::metrics::{Queue, Running};
 
 /// The places in which calls run.
 #[derive(Clone)]
 pub struct Workers {
     state: Arc<Mutex<State>>,
+    queue: Queue,
 }
 
 struct State {
@@ -32,21 +34,26 @@ struct Waiter {
 pub struct Place {
     tenant: String,
     state: Arc<Mutex<State>>,
+    /// From when it was taken.
+    running: Option<Running>,
 }
 
 impl Workers {
     /// `size` places.
-    pub fn new(size: usize) -> Self {
+    pub fn new(size: usize, queue: Queue) -> Self {
         let state = State { size, running: HashMap::new(), busy: 0, waiting: VecDeque::new() };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), queue }
     }
 
     /// Waits for a place, first come first served but for the tenants' shares. Leaving the queue is safe at any time.
     pub async fn enter(&self, tenant: &str) -> Result<Place> {
         let (call, called) = oneshot::channel();
+        let waiting = self.queue.come();
         lock(&self.state).waiting.push_back(Waiter { tenant: tenant.to_owned(), call });
         hand_out(&self.state);
-        called.await.map_err(Error::internal)
+        let mut place = called.await.map_err(Error::internal)?;
+        place.running = Some(waiting.served());
+        Ok(place)
     }
 
     /// How many places are taken, and how many there are.
@@ -77,7 +84,7 @@ fn hand_out(shared: &Arc<Mutex<State>>) {
             let Some(waiter) = state.next() else { return };
             state.busy += 1;
             *state.running.entry(waiter.tenant.clone()).or_default() += 1;
-            let place = Place { tenant: waiter.tenant.clone(), state: Arc::clone(shared) };
+            let place = Place { tenant: waiter.tenant.clone(), state: Arc::clone(shared), running: None };
             (waiter, place)
         };
         // A caller who left in between drops the place here, which hands it on.
@@ -109,7 +116,12 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
     use std::time::Duration;
+
+    fn workers(size: usize) -> Workers {
+        Workers::new(size, Metrics::new().queue("workers"))
+    }
 
     async fn comes(place: impl Future<Output = Result<Place>>) -> Option<Place> {
         tokio::time::timeout(Duration::from_millis(20), place).await.ok().and_then(Result::ok)
@@ -117,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_tenant_has_at_most_half() {
-        let workers = Workers::new(4);
+        let workers = workers(4);
         let _held = [workers.enter("a").await.unwrap(), workers.enter("a").await.unwrap()];
         assert!(comes(workers.enter("a")).await.is_none());
         let others = [comes(workers.enter("b")).await, comes(workers.enter("c")).await];
@@ -129,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_newcomer_goes_before_a_tenant_that_has_its_half() {
-        let workers = Workers::new(2);
+        let workers = workers(2);
         let held = workers.enter("a").await.unwrap();
         let other = workers.enter("b").await.unwrap();
         let greedy = tokio::spawn({
@@ -146,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_whose_caller_left_is_handed_on() {
-        let workers = Workers::new(1);
+        let workers = workers(1);
         let first = workers.enter("a").await.unwrap();
         assert!(comes(workers.enter("b")).await.is_none());
         drop(first);

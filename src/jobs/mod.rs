@@ -11,6 +11,7 @@ use crate::config;
 use crate::domain::Kind;
 use crate::lifecycle::{Lifecycle, Reconciled};
 use crate::limit::Limiter;
+use crate::metrics::{Metrics, Went};
 use crate::policy::grant::SystemGrant;
 use crate::store::Store;
 
@@ -25,12 +26,13 @@ const EVENTS_PAUSE: Duration = Duration::from_secs(1);
 const BITE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Reconciles now and then, for ever. The first round runs at once: what a crash left is gone before anybody looks.
-pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
+pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant, metrics: Metrics) {
     let mut away = false;
     let mut orphans_left = true;
     loop {
         let pause = match lifecycle.reconcile(&grant).await {
             Ok(Reconciled { rows, failed }) => {
+                metrics.reconciled(if failed > 0 { Went::Badly } else { Went::Well }, rows, failed);
                 if away || rows + failed > 0 {
                     tracing::info!(rows, failed, "ledger and Podman reconciled");
                 }
@@ -38,6 +40,7 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
                 if failed > 0 { UNSETTLED } else { SETTLED }
             }
             Err(error) if error.kind == Kind::EngineDown => {
+                metrics.reconciled(Went::Badly, 0, 0);
                 if !away {
                     tracing::warn!(?error, "Podman is out of reach; waiting for it");
                 }
@@ -45,6 +48,7 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
                 AWAY
             }
             Err(error) => {
+                metrics.reconciled(Went::Badly, 0, 0);
                 tracing::error!(?error, "reconciling failed");
                 UNSETTLED
             }
@@ -59,6 +63,7 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant) {
             match lifecycle.settle_strays(&grant).await {
                 Ok((gone, kept)) => {
                     orphans_left = false;
+                    metrics.orphans_removed(gone);
                     if gone > 0 {
                         tracing::info!(gone, "objects of ours that nobody owns were removed");
                     }

@@ -3,6 +3,7 @@
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use governor::clock::{Clock, QuantaClock};
 use governor::middleware::StateInformationMiddleware;
@@ -17,8 +18,13 @@ type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, QuantaClock, StateInformati
 /// A budget per key.
 pub struct Limiter<K: Hash + Eq + Clone> {
     name: &'static str,
-    quota: Quota,
     clock: QuantaClock,
+    now: RwLock<Arc<Rated<K>>>,
+}
+
+/// Budgets of one rate.
+struct Rated<K: Hash + Eq + Clone> {
+    quota: Quota,
     buckets: Keyed<K>,
 }
 
@@ -41,26 +47,48 @@ pub struct Budget {
 impl<K: Hash + Eq + Clone> Limiter<K> {
     /// A limiter of that rate; `name` shows in the headers.
     pub fn new(name: &'static str, rate: config::Rate) -> Self {
-        Self::of(name, Quota::per_second(at_least_one(rate.per_second)).allow_burst(at_least_one(rate.burst)))
+        Self::of(name, per_second(rate))
     }
 
     /// A limiter of so many a minute.
     pub fn slow(name: &'static str, rate: config::SlowRate) -> Self {
-        Self::of(name, Quota::per_minute(at_least_one(rate.per_minute)).allow_burst(at_least_one(rate.burst)))
+        Self::of(name, per_minute(rate))
     }
 
     fn of(name: &'static str, quota: Quota) -> Self {
         let clock = QuantaClock::default();
-        let buckets = RateLimiter::dashmap_with_clock(quota, clock.clone()).with_middleware();
-        Self { name, quota, clock, buckets }
+        let now = RwLock::new(Arc::new(Rated::new(quota, &clock)));
+        Self { name, clock, now }
+    }
+
+    /// Another rate from now on; every budget is full again where it differs.
+    pub fn set_rate(&self, rate: config::Rate) {
+        self.set(per_second(rate));
+    }
+
+    /// The same of a slow one.
+    pub fn set_slow_rate(&self, rate: config::SlowRate) {
+        self.set(per_minute(rate));
+    }
+
+    fn set(&self, quota: Quota) {
+        if self.now().quota != quota {
+            let rated = Arc::new(Rated::new(quota, &self.clock));
+            *self.now.write().unwrap_or_else(PoisonError::into_inner) = rated;
+        }
+    }
+
+    fn now(&self) -> Arc<Rated<K>> {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Spends one request of `key`'s budget. Both answers carry what is left.
     pub fn spend(&self, key: &K) -> (Budget, Result<(), Error>) {
-        let window = self.quota.burst_size_replenished_in().as_secs_f64().ceil().max(1.0) as u64;
-        let quota = self.quota.burst_size().get();
+        let Rated { quota, buckets } = &*self.now();
+        let window = quota.burst_size_replenished_in().as_secs_f64().ceil().max(1.0) as u64;
+        let quota = quota.burst_size().get();
         let budget = |remaining, reset| Budget { name: self.name, quota, window, remaining, reset };
-        match self.buckets.check_key(key) {
+        match buckets.check_key(key) {
             Ok(state) => (budget(state.remaining_burst_capacity(), 1), Ok(())),
             Err(not_until) => {
                 let wait = not_until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0) as u64;
@@ -72,9 +100,24 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
 
     /// Forgets keys whose budget is full again; to be called now and then.
     pub fn forget_idle(&self) {
-        self.buckets.retain_recent();
-        self.buckets.shrink_to_fit();
+        let now = self.now();
+        now.buckets.retain_recent();
+        now.buckets.shrink_to_fit();
     }
+}
+
+impl<K: Hash + Eq + Clone> Rated<K> {
+    fn new(quota: Quota, clock: &QuantaClock) -> Self {
+        Self { quota, buckets: RateLimiter::dashmap_with_clock(quota, clock.clone()).with_middleware() }
+    }
+}
+
+fn per_second(rate: config::Rate) -> Quota {
+    Quota::per_second(at_least_one(rate.per_second)).allow_burst(at_least_one(rate.burst))
+}
+
+fn per_minute(rate: config::SlowRate) -> Quota {
+    Quota::per_minute(at_least_one(rate.per_minute)).allow_burst(at_least_one(rate.burst))
 }
 
 fn at_least_one(number: u32) -> NonZeroU32 {
@@ -104,6 +147,10 @@ mod tests {
         assert!(matches!(passed.unwrap_err().kind, Kind::RateLimited(1)));
         assert_eq!(budget.reset, 1);
         assert!(limiter.spend(&2).1.is_ok(), "another key has its own budget");
+        limiter.set_rate(config::Rate { per_second: 1, burst: 2 });
+        assert!(limiter.spend(&1).1.is_err(), "the same rate changes nothing");
+        limiter.set_rate(config::Rate { per_second: 1, burst: 9 });
+        assert_eq!(limiter.spend(&1).0.quota, 9);
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
+use crate::config::Live;
+
 /// Exact origins; none by default.
 pub struct Cors {
-    pub origins: Vec<String>,
+    pub origins: Live<Vec<String>>,
 }
 
 pub struct WithCors<E> {
-    origins: Vec<String>,
+    origins: Live<Vec<String>>,
     inner: E,
 }
 
@@ -26,7 +28,8 @@ impl<E: Endpoint> Endpoint for WithCors<E> {
 
     async fn call(&self, request: Request) -> Result<Response> {
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let origin = origin.filter(|origin| self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()));
+        let origin =
+            origin.filter(|origin| self.origins.get().iter().any(|known| known.as_bytes() == origin.as_bytes()));
         let preflight = request.method() == Method::OPTIONS
             && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
             && origin.is_some();

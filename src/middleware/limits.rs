@@ -12,17 +12,20 @@ use crate::api::caller::{Peer, Recognised};
 use crate::api::contract::{Contract, Found};
 use crate::domain::{Error, World};
 use crate::limit::{Budget, Limiter, address_key};
+use crate::metrics::Metrics;
 
 /// Spends one request of whoever asks.
 pub struct Limits {
     pub tenants: Arc<Limiter<String>>,
     pub addresses: Arc<Limiter<IpAddr>>,
+    pub metrics: Metrics,
     pub world: World,
 }
 
 pub struct Limited<E> {
     tenants: Arc<Limiter<String>>,
     addresses: Arc<Limiter<IpAddr>>,
+    metrics: Metrics,
     world: World,
     inner: E,
 }
@@ -31,7 +34,13 @@ impl<E: Endpoint> Middleware<E> for Limits {
     type Output = Limited<E>;
 
     fn transform(&self, inner: E) -> Limited<E> {
-        Limited { tenants: Arc::clone(&self.tenants), addresses: Arc::clone(&self.addresses), world: self.world, inner }
+        Limited {
+            tenants: Arc::clone(&self.tenants),
+            addresses: Arc::clone(&self.addresses),
+            metrics: self.metrics.clone(),
+            world: self.world,
+            inner,
+        }
     }
 }
 
@@ -40,6 +49,7 @@ impl<E: Endpoint> Endpoint for Limited<E> {
 
     async fn call(&self, request: Request) -> Result<Response> {
         let (budget, passed) = self.spend(&request)?;
+        self.metrics.limited(budget.name, passed.is_ok());
         let mut response = match passed {
             Ok(()) => self.inner.call(request).await?.into_response(),
             Err(error) => answer(&error, &RequestId::of(&request), self.world),

@@ -8,6 +8,7 @@ mod limits;
 mod observe;
 mod peer;
 mod syntax;
+mod trace;
 mod untaken;
 
 use std::net::IpAddr;
@@ -18,9 +19,10 @@ use poem::{Endpoint, EndpointExt};
 use crate::api::BodyLimits;
 use crate::api::contract::Contract;
 use crate::auth::Authenticator;
-use crate::config::Network;
+use crate::config::{Live, Network};
 use crate::domain::World;
 use crate::limit::Limiter;
+use crate::metrics::Metrics;
 
 pub use idempotency::Idempotency;
 
@@ -35,21 +37,33 @@ pub struct Parts {
     /// Budget of each address that shows no valid token.
     pub addresses: Arc<Limiter<IpAddr>>,
     /// Whose forwarded headers are believed.
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Live<Vec<Network>>,
     /// Browser origins that may call.
-    pub cors_origins: Vec<String>,
+    pub cors_origins: Live<Vec<String>>,
     /// Of every body.
-    pub body_limits: BodyLimits,
+    pub body_limits: Live<BodyLimits>,
     /// Keys of requests that may be sent again.
     pub idempotency: Idempotency,
+    /// What is counted.
+    pub metrics: Metrics,
     /// The clock, and request ids.
     pub world: World,
 }
 
 /// Wraps the application. The outermost layer stands last.
 pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
-    let Parts { contract, auth, tenants, addresses, trusted_proxies, cors_origins, body_limits, idempotency, world } =
-        parts;
+    let Parts {
+        contract,
+        auth,
+        tenants,
+        addresses,
+        trusted_proxies,
+        cors_origins,
+        body_limits,
+        idempotency,
+        metrics,
+        world,
+    } = parts;
     app
         // What an answer holds, it holds until the client has it. Innermost, for operations put it there.
         .with(untaken::Untaken)
@@ -63,13 +77,13 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
         .with(envelope::Envelope { world })
         // One budget a tenant, one an address. After identification, because a valid token must not be turned away
         // for what its neighbours behind the same address did.
-        .with(limits::Limits { tenants, addresses, world })
+        .with(limits::Limits { tenants, addresses, metrics: metrics.clone(), world })
         // Whose token it is. Before anything that depends on who asks.
         .with(identify::Identify { auth })
         // Browsers' preflights carry no token.
         .with(cors::Cors { origins: cors_origins })
         // Once more, for what failed in the layers themselves.
         .with(envelope::Envelope { world })
-        // Outermost: the request id that all others use, and the one log line.
-        .with(observe::Observe { contract, body_limits, trusted_proxies, world })
+        // Outermost: the request id that all others use, the one log line, and the measure of the whole.
+        .with(observe::Observe { contract, body_limits, trusted_proxies, metrics, world })
 }

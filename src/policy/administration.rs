@@ -75,6 +75,6 @@ impl Policy {
 
     /// Whether the configuration has a profile of this name.
     pub fn has_profile(&self, name: &str) -> bool {
-        self.profiles.contains_key(name)
+        self.rules.get().profiles.contains_key(name)
     }
 }

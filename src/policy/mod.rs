@@ -9,10 +9,9 @@ mod places;
 pub mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Config, Profile, Share};
+use crate::config::{self, Config, Live, Profile, Share};
 use crate::domain::{
     Details, Error, ImagePattern, ImageRef, ImageRequest, Kind, Mount, MountSource, MountTarget, Principal,
     PublishedPort, PullPolicy, Resource, Result, Scope, Tenant,
@@ -36,11 +35,38 @@ const DEFAULT_PROFILE: &str = "default";
 #[derive(Clone)]
 pub struct Policy {
     store: Store,
-    profiles: Arc<BTreeMap<String, Profile>>,
-    images: Arc<config::Images>,
-    shares: Arc<BTreeMap<String, Share>>,
+    rules: Live<Rules>,
     first_user_id: Option<u32>,
     places: Places,
+}
+
+/// What the configuration says of what tenants may have; it may change while the program runs.
+struct Rules {
+    profiles: BTreeMap<String, Profile>,
+    images: config::Images,
+    shares: BTreeMap<String, Share>,
+}
+
+impl From<&Config> for Rules {
+    fn from(config: &Config) -> Self {
+        Self { profiles: config.profiles.clone(), images: config.images.clone(), shares: config.shares.clone() }
+    }
+}
+
+impl Rules {
+    /// The profile of that name, or the default one.
+    fn profile(&self, name: &str) -> Result<&Profile> {
+        let found = self.profiles.get(name).or_else(|| self.profiles.get(DEFAULT_PROFILE));
+        found.ok_or_else(|| Error::internal("there is no default profile"))
+    }
+
+    /// What was asked for, if the installation goes as far.
+    fn within_pull(&self, asked: PullPolicy) -> Result<PullPolicy> {
+        if asked <= self.images.pull {
+            return Ok(asked);
+        }
+        Err(Error::new(Kind::Forbidden, "this installation does not pull images so; ask its administrator"))
+    }
 }
 
 /// What will be done with a container.
@@ -59,12 +85,20 @@ impl Policy {
     pub fn new(config: &Config, store: Store) -> Self {
         Self {
             store,
-            profiles: Arc::new(config.profiles.clone()),
-            images: Arc::new(config.images.clone()),
-            shares: Arc::new(config.shares.clone()),
+            rules: Live::new(config.into()),
             first_user_id: config.engine.first_user_id,
             places: Places::default(),
         }
+    }
+
+    /// Goes by this configuration from now on.
+    pub fn reload(&self, config: &Config) {
+        self.rules.set(config.into());
+    }
+
+    /// Commands that run and streams that are open, of all tenants.
+    pub fn momentary(&self) -> (i64, i64) {
+        (self.places.all(Resource::Execs), self.places.all(Resource::Streams))
     }
 
     /// Whether the principal holds the scope. `Forbidden` if not.
@@ -115,11 +149,11 @@ impl Policy {
 
     /// Puts a container's end off, to so many seconds from now within its profile's bound.
     pub async fn renew(&self, grant: &ContainerGrant, expires_in: Option<i64>) -> Result<Option<i64>> {
-        let profile = self.profiles.get(&grant.row().profile).or_else(|| self.profiles.get(DEFAULT_PROFILE));
-        let profile = profile.ok_or_else(|| Error::internal("there is no default profile"))?;
-        let profile = admission::within_tenant(profile, &self.store.tenant_limits(grant.tenant()).await?);
+        let rules = self.rules.get();
+        let profile = rules.profile(&grant.row().profile)?;
+        let expiry = admission::within_tenant(profile, &self.store.tenant_limits(grant.tenant()).await?).expiry;
         let mut wrong = Details::default();
-        let expires_in = admission::expiry(profile.expiry, expires_in, &mut wrong);
+        let expires_in = admission::expiry(expiry, expires_in, &mut wrong);
         wrong.finish()?;
         self.store.renew_container(grant.row(), expires_in).await
     }
@@ -179,10 +213,11 @@ impl Policy {
     pub async fn create(&self, principal: &Principal, request: CreateRequest) -> Result<CreateGrant> {
         let within = self.in_tenant(principal, Scope::ContainersWrite)?;
         let profile_name = request.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.into());
-        let given = self.is_given(&within, &profile_name).await?;
+        // One reading of the rules for the whole request.
+        let rules = self.rules.get();
+        let given = self.is_given(&within, &rules, &profile_name).await?;
         // The form is checked first, against what the tenant may use: mistakes tell nothing of other profiles.
-        let profile = self.profiles.get(if given { profile_name.as_str() } else { DEFAULT_PROFILE });
-        let profile = profile.ok_or_else(|| Error::internal("there is no default profile"))?;
+        let profile = rules.profile(if given { &profile_name } else { DEFAULT_PROFILE })?;
         let profile = &admission::within_tenant(profile, &self.store.tenant_limits(within.tenant()).await?);
         let admitted = admission::admit(profile, request)?;
         if !given {
@@ -190,28 +225,28 @@ impl Policy {
         }
         let image = self.images(principal, Scope::ContainersWrite).await?.resolve(&admitted.image)?;
         let pull = match admitted.pull {
-            Some(asked) => self.within_pull(asked)?,
-            None => PullPolicy::Missing.min(self.images.pull),
+            Some(asked) => rules.within_pull(asked)?,
+            None => PullPolicy::Missing.min(rules.images.pull),
         };
-        let mounts = self.mounts(&within, &admitted.mounts).await?;
+        let mounts = self.mounts(&within, &rules, &admitted.mounts).await?;
         let first_user_id = self.first_user_id(&within).await?;
         let (name, spec) = admitted.complete((image.reference, pull), (profile_name, profile), mounts, first_user_id);
         Ok(CreateGrant { within, name, spec })
     }
 
     /// Whether the tenant may use the profile. One that does not exist was given to nobody.
-    async fn is_given(&self, within: &TenantGrant, name: &str) -> Result<bool> {
+    async fn is_given(&self, within: &TenantGrant, rules: &Rules, name: &str) -> Result<bool> {
         Ok(name == DEFAULT_PROFILE
-            || (self.profiles.contains_key(name) && self.store.profiles(within.tenant()).await?.contains(name)))
+            || (rules.profiles.contains_key(name) && self.store.profiles(within.tenant()).await?.contains(name)))
     }
 
     /// What the names in `volumes` mean: the tenant's own volumes first, then the shares that were declared for it
     /// (SECURITY rule 15). Anything else is refused, a host path above all.
-    async fn mounts(&self, within: &TenantGrant, asked: &[(String, MountTarget)]) -> Result<Vec<Mount>> {
+    async fn mounts(&self, within: &TenantGrant, rules: &Rules, asked: &[(String, MountTarget)]) -> Result<Vec<Mount>> {
         let mut found = Vec::new();
         for (name, target) in asked {
             let volume = self.store.volume(within.tenant(), name).await?;
-            let share = self.shares.get(name).filter(|share| share.tenants.contains(&within.tenant().slug));
+            let share = rules.shares.get(name).filter(|share| share.tenants.contains(&within.tenant().slug));
             let source = match (volume, share) {
                 (Some(volume), _) => MountSource::Volume(volume.id),
                 (None, Some(share)) => MountSource::Share { path: share.path.clone(), read_only: share.read_only },
@@ -243,7 +278,7 @@ impl Policy {
         let within = self.in_tenant(principal, scope)?;
         let ImagePolicy { allowed, aliases: own } = self.store.image_policy(within.tenant()).await?;
         // The tenant's own aliases come first: one of the installation's that they cover means something else here.
-        let mut aliases = self.images.aliases.clone();
+        let mut aliases = self.rules.get().images.aliases.clone();
         aliases.extend(own);
         Ok(AllowedImages { within, allowed, aliases })
     }
@@ -263,15 +298,7 @@ impl Policy {
         wrong.finish()?;
         let images = self.images(principal, scope).await?;
         let grant = images.resolve(&image)?;
-        Ok((grant, self.within_pull(asked.unwrap_or(PullPolicy::Always))?))
-    }
-
-    /// What was asked for, if the installation goes as far.
-    fn within_pull(&self, asked: PullPolicy) -> Result<PullPolicy> {
-        if asked <= self.images.pull {
-            return Ok(asked);
-        }
-        Err(Error::new(Kind::Forbidden, "this installation does not pull images so; ask its administrator"))
+        Ok((grant, self.rules.get().within_pull(asked.unwrap_or(PullPolicy::Always))?))
     }
 
     /// The first of the tenant's host ids, all of its profiles the same.

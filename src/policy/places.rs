@@ -52,6 +52,11 @@ impl Places {
         self.lock().get(&(tenant.id.clone(), resource)).map_or(0, |held| held.used)
     }
 
+    /// How many all tenants have.
+    pub(super) fn all(&self, resource: Resource) -> i64 {
+        self.lock().iter().filter(|((_, of), _)| *of == resource).map(|(_, held)| held.used).sum()
+    }
+
     /// A place if fewer than `limit` are taken; else one of `queue` places in the queue. Who waits already keeps that.
     pub(super) fn take(
         &self,

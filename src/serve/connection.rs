@@ -32,6 +32,7 @@ use super::{
     socket::{Socket, reached},
 };
 use crate::domain::World;
+use crate::metrics::Connections;
 
 /// How often a peer on HTTP/2 is asked whether it is still there, and how long it may take to say so.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -43,6 +44,7 @@ pub(super) struct Shared<E> {
     limits: Limits,
     builder: Builder<TokioExecutor>,
     world: World,
+    connections: Connections,
 }
 
 /// A connection that was accepted.
@@ -55,7 +57,7 @@ pub(super) struct Accepted {
 }
 
 impl<E: Endpoint + 'static> Shared<E> {
-    pub fn new(endpoint: E, limits: Limits, world: World) -> Self {
+    pub fn new(endpoint: E, limits: Limits, world: World, connections: Connections) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         let mut http1 = builder.http1();
         http1
@@ -75,7 +77,7 @@ impl<E: Endpoint + 'static> Shared<E> {
             .max_header_list_size(limits.http2_header_list())
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_WITHIN);
-        Self { endpoint: Arc::new(endpoint), limits, builder, world }
+        Self { endpoint: Arc::new(endpoint), limits, builder, world, connections }
     }
 
     /// Serves the connection to its end.
@@ -94,7 +96,12 @@ impl<E: Endpoint + 'static> Shared<E> {
         let handshake = Box::pin(handshake(tls, socket, peer, self.limits.handshake));
         let stopping = reached(phase.clone(), Phase::Draining);
         let socket = tokio::select! {
-            socket = handshake => socket,
+            socket = handshake => {
+                if socket.is_none() {
+                    self.connections.failed_handshakes.inc();
+                }
+                socket
+            }
             () = stopping => None,
         };
         if let Some(socket) = socket {

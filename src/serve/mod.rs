@@ -43,6 +43,7 @@ use tokio::{pin, sync::watch, task::JoinSet};
 
 use crate::config::Http;
 use crate::domain::World;
+use crate::metrics::Connections;
 
 use self::{accept::Acceptor, connection::Shared, limits::Limits, slots::Slots};
 pub use self::{
@@ -74,9 +75,10 @@ pub async fn run<E: poem::Endpoint + 'static>(
     endpoint: E,
     http: &Http,
     world: World,
+    connections: Connections,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
-    serve(bound, endpoint, Limits::from(http), world, shutdown).await
+    serve(bound, endpoint, Limits::from(http), world, connections, shutdown).await
 }
 
 async fn serve<E: poem::Endpoint + 'static>(
@@ -84,13 +86,14 @@ async fn serve<E: poem::Endpoint + 'static>(
     endpoint: E,
     limits: Limits,
     world: World,
+    connections: Connections,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
     let (phase, told) = watch::channel(Phase::Serving);
-    let slots = Slots::new(limits.max_connections, limits.max_connections_per_address);
+    let slots = Slots::new(limits.max_connections, limits.max_connections_per_address, connections.clone());
     let certificates: Vec<_> = bound.iter().filter_map(Bound::certificate).collect();
     let drain = limits.drain;
-    let shared = Arc::new(Shared::new(endpoint, limits, world));
+    let shared = Arc::new(Shared::new(endpoint, limits, world, connections));
 
     // In tasks of their own, so that accepting runs on the worker threads whatever thread polls this future.
     let mut background = JoinSet::new();

@@ -8,6 +8,8 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::metrics::Connections;
+
 /// What a cap per address counts by: an IPv4 address, or an IPv6 /64, which is what one subscriber gets (RFC 6177)
 /// and can take any address from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,12 +24,12 @@ impl From<IpAddr> for Network {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct Slots {
     all: Arc<Semaphore>,
     total: u32,
     per_network: usize,
     taken: Mutex<HashMap<Network, usize>>,
+    connections: Connections,
 }
 
 /// The right to accept one connection, from whomever.
@@ -37,7 +39,6 @@ pub(super) struct Opening {
 }
 
 /// The right to hold one connection; given back when dropped.
-#[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
     network: Network,
@@ -51,13 +52,14 @@ impl Opening {
 }
 
 impl Slots {
-    pub fn new(max: usize, max_per_network: usize) -> Arc<Self> {
+    pub fn new(max: usize, max_per_network: usize, connections: Connections) -> Arc<Self> {
         let total = u32::try_from(max).unwrap_or(u32::MAX);
         Arc::new(Self {
             all: Arc::new(Semaphore::new(total as usize)),
             total,
             per_network: max_per_network,
             taken: Mutex::default(),
+            connections,
         })
     }
 
@@ -81,9 +83,11 @@ impl Slots {
             if *count == 0 {
                 taken.remove(&network);
             }
+            self.connections.refused.inc();
             return None;
         }
         *count += 1;
+        self.connections.open.inc();
         Some(Slot { slots: Arc::clone(self), network, _opening: opening })
     }
 
@@ -104,6 +108,7 @@ impl Slots {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.slots.connections.open.dec();
         let mut taken = self.slots.by_network();
         if let Some(count) = taken.get_mut(&self.network) {
             *count -= 1;
@@ -132,7 +137,7 @@ mod tests {
 
     #[test]
     fn slots_are_given_back() {
-        let slots = Slots::new(3, 2);
+        let slots = Slots::new(3, 2, Connections::default());
         let peer = IpAddr::from([192, 0, 2, 1]);
         let take = |peer| slots.try_open().and_then(|opening| slots.take(opening, peer));
         let first = take(peer);
@@ -140,6 +145,7 @@ mod tests {
         assert!(first.is_some() && second.is_some());
         assert!(take(peer).is_none(), "its share is 2");
         assert_eq!(slots.taken(), 2, "the refused one holds nothing");
+        assert_eq!((slots.connections.open.get(), slots.connections.refused.get()), (2, 1));
         let other = take(IpAddr::from([192, 0, 2, 2]));
         assert!(other.is_some() && slots.try_open().is_none(), "3 in all");
         drop((first, other));

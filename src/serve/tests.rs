@@ -24,6 +24,7 @@ use tokio::{
 use super::{bind, limits::Limits, serve};
 use crate::config::Listen;
 use crate::domain::World;
+use crate::metrics::Connections;
 
 const WORLD: World = World { now: || time::OffsetDateTime::UNIX_EPOCH, new_id: || "an-id".into() };
 const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -95,7 +96,7 @@ impl Server {
     fn run(bound: Vec<super::Bound>, limits: Limits) -> Self {
         let address = bound[0].local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
-        let done = tokio::spawn(serve(bound, App, limits, WORLD, async {
+        let done = tokio::spawn(serve(bound, App, limits, WORLD, Connections::default(), async {
             let _ = stopped.await;
         }));
         Self { address, stop, done }

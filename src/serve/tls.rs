@@ -27,6 +27,12 @@ pub struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
 }
 
+/// Until when a certificate is good, seconds since 1970; none if it cannot be read.
+pub fn not_after(certificate: &[u8]) -> Option<i64> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 impl Certificate {
     /// Reads PEM files: the chain with the server's own certificate first, and one unencrypted key in PKCS#8, PKCS#1
     /// or SEC1.
@@ -48,6 +54,20 @@ impl Certificate {
         let renewed = Arc::new(read(&self.files, &self.provider).await?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
         Ok(())
+    }
+
+    /// Whether the files hold what could be presented; changes nothing.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub async fn check(&self) -> Result<(), ServeError> {
+        read(&self.files, &self.provider).await.map(drop)
+    }
+
+    /// Until when the one in use is good, seconds since 1970.
+    pub fn not_after(&self) -> Option<i64> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        not_after(current.cert.first()?)
     }
 
     /// The files of the chain and of the key.

@@ -1,5 +1,7 @@
 //! Which gateways live: what one of them is about, the others leave alone.
 
+use std::time::Instant;
+
 use super::Store;
 use crate::domain::Result;
 
@@ -9,6 +11,7 @@ const DEAD_AFTER_MS: i64 = 15_000;
 impl Store {
     /// Says that this gateway lives. Often enough, or the others take its work for what a crash left.
     pub async fn beat(&self) -> Result<()> {
+        let asked = Instant::now();
         sqlx::query(
             "INSERT INTO gateways (id, seen_ms) VALUES ($1, $2)
              ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms",
@@ -17,6 +20,7 @@ impl Store {
         .bind(self.world.now_ms())
         .execute(&self.pool)
         .await?;
+        self.metrics.store_took("heartbeat", asked.elapsed());
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 mod accounts;
 mod api_keys;
 mod backup;
+mod census;
 mod containers;
 mod foreign;
 mod gateways;
@@ -22,19 +23,21 @@ mod volumes;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
 use sqlx::{Any, AnyPool, ConnectOptions, Executor, Transaction};
 
-use crate::config;
+use crate::config::{self, Live};
 use crate::domain::{Attempt, Error, Kind, Result, World};
+use crate::metrics::Metrics;
 
 pub use accounts::{Account, AccountChange, AccountInfo, NewAccount, PLATFORM_IS_APART};
 pub use api_keys::{ApiKey, KeyRecord, NewApiKey};
 pub use backup::{RestoreOptions, Restored, Scratch};
+pub use census::Census;
 pub use containers::{Container, Promised, State};
 pub use foreign::{ForeignAccess, ForeignToken};
 pub use idempotency::{Claimed, KeyClaim, KeyedRequest};
@@ -53,8 +56,9 @@ pub struct Store {
     pool: AnyPool,
     is_postgres: bool,
     gateway: Arc<str>,
-    default_quotas: Arc<DefaultQuotas>,
+    default_quotas: Live<DefaultQuotas>,
     running: idempotency::Running,
+    metrics: Metrics,
     world: World,
 }
 
@@ -66,9 +70,10 @@ impl Store {
         place: &config::Store,
         gateway: String,
         default_quotas: DefaultQuotas,
+        metrics: Metrics,
         world: World,
     ) -> Result<Self> {
-        let store = Self::connect(place, gateway, default_quotas, world).await?;
+        let store = Self::connect(place, gateway, default_quotas, metrics, world).await?;
         MIGRATIONS.run(&store.pool).await.map_err(|error| {
             Error::new(Kind::StoreDown, "the store's schema cannot be brought up to date").because(error)
         })?;
@@ -83,13 +88,14 @@ impl Store {
         {
             return Err(Error::new(Kind::NotFound, format!("there is no {}", path.display())));
         }
-        Self::connect(place, String::new(), DefaultQuotas::new(), world).await
+        Self::connect(place, String::new(), DefaultQuotas::new(), Metrics::new(), world).await
     }
 
     async fn connect(
         place: &config::Store,
         gateway: String,
         default_quotas: DefaultQuotas,
+        metrics: Metrics,
         world: World,
     ) -> Result<Self> {
         let failed = |error: String| Error::new(Kind::StoreDown, "the store cannot be opened").because(error);
@@ -111,8 +117,9 @@ impl Store {
             pool,
             is_postgres,
             gateway: gateway.into(),
-            default_quotas: Arc::new(default_quotas),
+            default_quotas: Live::new(default_quotas),
             running: idempotency::Running::default(),
+            metrics,
             world,
         })
     }
@@ -155,12 +162,21 @@ impl Store {
 
     /// Begins to write. Whoever else begins waits for the end: SQLite's own lock, and as much on PostgreSQL.
     async fn begin(&self) -> Result<Transaction<'static, Any>> {
-        if !self.is_postgres {
-            return Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?);
-        }
-        let mut tx = self.pool.begin().await?;
-        tx.execute(POSTGRES_LOCK).await?;
+        let asked = Instant::now();
+        let tx = if self.is_postgres {
+            let mut tx = self.pool.begin().await?;
+            tx.execute(POSTGRES_LOCK).await?;
+            tx
+        } else {
+            self.pool.begin_with("BEGIN IMMEDIATE").await?
+        };
+        self.metrics.store_took("begin", asked.elapsed());
         Ok(tx)
+    }
+
+    /// What a tenant may have where its record says nothing else, from now on.
+    pub fn set_default_quotas(&self, quotas: DefaultQuotas) {
+        self.default_quotas.set(quotas);
     }
 }
 

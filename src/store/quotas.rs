@@ -50,7 +50,7 @@ impl Store {
     }
 
     pub(super) fn default_quota(&self, resource: Resource) -> i64 {
-        self.default_quotas.get(&resource).copied().unwrap_or(0)
+        self.default_quotas.get().get(&resource).copied().unwrap_or(0)
     }
 
     /// Takes `amount` of a resource, or says how much there is and was. Within the caller's transaction.

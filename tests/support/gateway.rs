@@ -174,6 +174,14 @@ impl Site {
         self
     }
 
+    /// Exchanges words in the configuration's file, for what comes after the next start or SIGHUP.
+    pub fn edit(&self, old: &str, new: &str) {
+        let file = self.dir.join("podgate.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(old), "{old:?} is not in {text}");
+        std::fs::write(file, text.replace(old, new)).unwrap();
+    }
+
     /// Several listeners, as TOML.
     pub fn listen(mut self, listeners: usize, value: &str) -> Self {
         self.listeners = listeners;
@@ -294,8 +302,24 @@ impl Gateway {
 
     /// Asks it to end.
     pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Asks it to read its configuration again.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// The operator's listener, where the configuration has one.
+    pub fn operator(&self) -> SocketAddr {
+        let log = self.log();
+        let (_, rest) = log.split_once("metrics and probes are on http://").expect("operator.listen");
+        rest.split(['"', '\n', ' ']).next().unwrap().parse().unwrap()
     }
 
     /// Waits until it has ended by itself.

@@ -15,7 +15,7 @@ use crate::domain::{Role, TenantSlug};
 pub(super) use load::issuers;
 
 /// A provider.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
     /// What the operator calls it.
     pub name: String,
@@ -40,7 +40,7 @@ pub struct Issuer {
 }
 
 /// Where a provider's keys are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPlace {
     /// Named by the document at this URL (OpenID Connect Discovery 1.0).
     Discovery(Url),
@@ -51,7 +51,7 @@ pub enum KeyPlace {
 }
 
 /// Who a provider's people are here.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForeignAccounts {
     /// Whom the operator made an account for, with the role that it has.
     Linked,
@@ -60,7 +60,7 @@ pub enum ForeignAccounts {
 }
 
 /// What claims mean.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
     /// Which tenant; none: platform administrators only.
     pub tenant: Option<Meaning<TenantSlug>>,
@@ -73,7 +73,7 @@ pub struct Mapping {
 }
 
 /// What something means.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning<T> {
     /// The same for everybody.
     Fixed(T),

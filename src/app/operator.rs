@@ -1,0 +1,101 @@
+//! What only the operator sees: metrics, and probes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::http::header;
+use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
+
+use crate::config::{Config, Listen};
+use crate::domain::Result;
+use crate::engine::Engine;
+use crate::metrics::{CONTENT_TYPE, Metrics, Scrape};
+use crate::policy::Policy;
+use crate::serve::Certificate;
+use crate::store::Store;
+
+/// How often what is looked up is looked up where the API tells it: its callers must not make Podman work.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Whatever can be asked how it is.
+#[derive(Clone)]
+pub(super) struct Watch {
+    pub(super) store: Store,
+    pub(super) engine: Engine,
+    pub(super) policy: Policy,
+    pub(super) metrics: Metrics,
+    pub(super) certificates: Arc<Vec<(SocketAddr, Arc<Certificate>)>>,
+}
+
+impl Watch {
+    /// Whether requests can be served: the store and Podman answer.
+    pub(super) async fn ready(&self) -> Result<()> {
+        self.store.ping().await?;
+        self.engine.ping().await
+    }
+
+    /// Looks up what is not counted all along.
+    async fn look(&self) {
+        let (podman, store) = tokio::join!(self.engine.ping(), self.store.ping());
+        let census = match &store {
+            Ok(()) => self.store.census().await.unwrap_or_default(),
+            Err(_) => Default::default(),
+        };
+        let (execs, streams) = self.policy.momentary();
+        let good_until = |(address, certificate): &(SocketAddr, Arc<Certificate>)| {
+            Some((address.to_string(), certificate.not_after()?))
+        };
+        self.metrics.found(Scrape {
+            podman: podman.is_ok(),
+            store: store.is_ok(),
+            events: self.engine.hears_events(),
+            wedged: self.engine.wedged(),
+            sizes: self.engine.queue_sizes(),
+            execs,
+            streams,
+            containers: census.containers,
+            records: census.records,
+            certificates: self.certificates.iter().filter_map(good_until).collect(),
+        });
+    }
+
+    /// Looks it up again and again, for ever.
+    pub(super) async fn keep_looking(self) {
+        loop {
+            self.look().await;
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+}
+
+/// The addresses of the operator's listener: one or none.
+pub(super) fn listen(config: &Config) -> Vec<Listen> {
+    config.operator.listen.iter().cloned().collect()
+}
+
+/// Every path of the operator's listener.
+pub(super) fn routes(watch: Watch) -> impl Endpoint {
+    let scraped = watch.clone();
+    let metrics = poem::endpoint::make(move |_| {
+        let watch = scraped.clone();
+        async move {
+            watch.look().await;
+            let text = watch.metrics.text()?;
+            Ok::<_, poem::Error>(Response::builder().header(header::CONTENT_TYPE, CONTENT_TYPE).body(text))
+        }
+    });
+    Route::new()
+        .at("/metrics", get(metrics))
+        .at("/livez", get(make_sync(|_| super::probe("alive"))))
+        .at("/readyz", get(readiness(watch)))
+        .map_to_response()
+}
+
+/// The answer of `/readyz`.
+pub(super) fn readiness(watch: Watch) -> impl Endpoint<Output = Response> {
+    poem::endpoint::make(move |_| {
+        let watch = watch.clone();
+        async move { watch.ready().await.map(|()| super::probe("ready")).map_err(poem::Error::from) }
+    })
+}
