@@ -1,12 +1,13 @@
 //! `podgate account …`
 
 use clap::Subcommand;
+use serde_json::json;
 
-use super::{ConfigFile, Failure, line_of_stdin, load, print};
+use super::{ConfigFile, Failure, line_of_stdin, load, print, print_json};
 use crate::app::{self, Opened};
 use crate::auth::check_new_password;
 use crate::config::{Config, ForeignAccounts};
-use crate::domain::{Error, Kind, Login, Role};
+use crate::domain::{Error, Kind, Login, Role, TenantSlug};
 use crate::store::{AccountChange, AccountInfo, PLATFORM_IS_APART, Store};
 
 #[derive(clap::Args)]
@@ -21,6 +22,9 @@ pub(super) struct Which {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Make an account. Its password is one line of standard input, unless an identity provider vouches for it.
+    #[command(
+        after_help = "Example: podgate account create acme/alice --role operator --password-stdin < password-file"
+    )]
     Create {
         #[command(flatten)]
         which: Which,
@@ -59,6 +63,17 @@ pub(super) enum Command {
     Enable(Which),
     /// Take an account away.
     Delete(Which),
+    /// Print the accounts of a tenant, or the platform administrators.
+    List {
+        /// The tenant; none: platform administrators.
+        #[arg(value_parser = TenantSlug::parse)]
+        tenant: Option<TenantSlug>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
@@ -91,6 +106,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Disable(which) => change(which, disabled(true)).await,
         Command::Enable(which) => change(which, disabled(false)).await,
+        Command::List { tenant, json, file } => list(tenant, json, &file).await,
         Command::Delete(Which { login, file }) => {
             let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
             store.delete_account(&existing(&store, &login).await?).await?;
@@ -111,6 +127,34 @@ async fn link(config: &Config, login: &Login, role: Role, name: &str, subject: &
     let Opened { store, .. } = app::open(config, app::world()).await?;
     store.link_account(login, role, &issuer.issuer, subject).await?;
     print(&format!("account {login} created\n"));
+    Ok(())
+}
+
+async fn list(tenant: Option<TenantSlug>, json: bool, file: &ConfigFile) -> Result<(), Failure> {
+    let Opened { store, .. } = app::open(&load(file)?, app::world()).await?;
+    let tenant = match tenant {
+        Some(slug) => {
+            let missing = || Error::new(Kind::NotFound, format!("there is no tenant {slug}"));
+            Some(store.tenant(&slug).await?.ok_or_else(missing)?)
+        }
+        None => None,
+    };
+    let accounts = store.accounts(tenant.as_ref()).await?;
+    if json {
+        let all = accounts.iter().map(|one| {
+            json!({
+                "username": one.login.to_string(),
+                "role": one.role.as_str(),
+                "disabled": one.disabled,
+                "created_ms": one.created_ms,
+            })
+        });
+        return Ok(print_json(&json!({"accounts": all.collect::<Vec<_>>()}))?);
+    }
+    for one in accounts {
+        let note = if one.disabled { " (disabled)" } else { "" };
+        print(&format!("{} {}{note}\n", one.login, one.role.as_str()));
+    }
     Ok(())
 }
 

@@ -18,6 +18,9 @@ pub(super) enum Command {
     ///
     /// The role is operator where a line has none; several accounts may share a tenant. Nothing is made if any line is
     /// wrong or any account exists.
+    #[command(
+        after_help = "Example: podgate class import class.csv --image docker.io/library/debian:latest > passwords.csv"
+    )]
     Import {
         /// The file; a first line `tenant,account,role`, empty ones and those that begin with # are passed over.
         csv: PathBuf,
@@ -46,11 +49,15 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         return Err(Error::new(Kind::Conflict, format!("these exist already: {}", taken.join(", "))).into());
     }
     let mut credentials = String::from("username,password\n");
-    let mut class = Vec::new();
+    let (mut class, all) = (Vec::new(), accounts.len());
     for (login, role) in accounts {
         let password = crate::auth::new_password();
         credentials.push_str(&format!("{login},{password}\n"));
         class.push(NewAccount { login, role, password_hash: auth.hash_password(password).await? });
+        // One after the other, which takes a class its time.
+        if class.len() % 25 == 0 {
+            eprintln!("{} of {all} passwords hashed", class.len());
+        }
     }
     // Before there are any: an account whose password nobody saw would be worse than a password without an account.
     let mut out = std::io::stdout().lock();

@@ -3,6 +3,7 @@
 mod accounts;
 mod backup;
 mod class;
+mod doctor;
 mod log;
 mod strays;
 mod tenants;
@@ -11,7 +12,8 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{self, Source};
@@ -20,24 +22,47 @@ use crate::domain::{Error, Kind, Login};
 
 /// An authenticated, multi-tenant API gateway in front of Podman.
 #[derive(Parser)]
-#[command(name = "podgate", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "podgate", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 64 wrong configuration.";
+const EXAMPLES: &str = "\
+Examples:
+  podgate check-config                      every mistake of the configuration
+  podgate doctor                            whether this host is fit for it
+  podgate serve
+  podgate tenant create acme --image docker.io/library/alpine:latest
+  podgate account create acme/alice --role operator --password-stdin < password-file
+  podgate token acme/alice
+
+Commands read the configuration that --config names, else /etc/podgate/podgate.toml where that is there, else the defaults.
+What they change, running gateways see at once.
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 64 wrong configuration.";
+
+/// The configuration of an installed gateway.
+const INSTALLED: &str = "/etc/podgate/podgate.toml";
 
 #[derive(clap::Args)]
 struct ConfigFile {
-    /// Configuration file; only the keys that differ from the defaults need stand in it.
+    /// Configuration file; only the keys that differ from the defaults need stand in it. Without: /etc/podgate/podgate.toml
+    /// where that is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
+impl ConfigFile {
+    fn path(&self) -> Option<PathBuf> {
+        let installed = || Some(PathBuf::from(INSTALLED)).filter(|path| path.exists());
+        self.config.clone().or_else(installed)
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
-    /// Run the gateway.
+    /// Run the gateway. SIGTERM lets running requests finish, SIGHUP takes over a changed configuration.
     Serve(ConfigFile),
     /// Make or update the database.
     Migrate(ConfigFile),
@@ -54,6 +79,24 @@ enum Command {
         /// Print the commented defaults instead.
         #[arg(long)]
         defaults: bool,
+        /// Print the mistakes as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at this host and at Podman: what is wrong, and what to do.
+    ///
+    /// Best run as root, who sees everything. Changes nothing. Exits with 1 if a check failed.
+    Doctor {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell, such as: podgate completions bash > /usr/share/bash-completion/completions/podgate
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
     },
     /// Manage tenants.
     #[command(subcommand)]
@@ -100,6 +143,8 @@ enum KeyCommand {
 enum Failure {
     /// With its exit code.
     Config(crate::config::Mistakes),
+    /// Standard output says why; this is the sum of it.
+    Told(String),
     Other(Error),
 }
 
@@ -134,6 +179,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
             eprintln!("podgate: {mistakes}");
             ExitCode::from(64)
         }
+        Err(Failure::Told(sum)) => {
+            eprintln!("podgate: {sum}");
+            ExitCode::FAILURE
+        }
         Err(Failure::Other(error)) => {
             // The operator may read the cause; only callers of the API may not.
             eprintln!("podgate: {error:?}");
@@ -144,7 +193,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(file) => serve(load(&file)?, file.config).await,
+        Command::Serve(file) => serve(load(&file)?, file.path()).await,
         Command::Migrate(file) => {
             app::open(&load(&file)?, app::world()).await?;
             Ok(())
@@ -154,9 +203,22 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             print(DEFAULTS);
             Ok(())
         }
+        Command::CheckConfig { file, json: true, .. } => {
+            let mistakes = Config::load(file.path().as_deref()).err().map_or_else(Vec::new, |mistakes| mistakes.0);
+            let all = mistakes.iter().map(|one| json!({"key": one.key, "message": one.message}));
+            print_json(&json!({"mistakes": all.collect::<Vec<_>>()}))?;
+            if mistakes.is_empty() { Ok(()) } else { Err(Failure::Config(crate::config::Mistakes(mistakes))) }
+        }
         Command::CheckConfig { file, .. } => {
             load(&file)?;
             print("the configuration is fine\n");
+            Ok(())
+        }
+        Command::Doctor { file, json } => doctor::run(file.path(), json).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "podgate", &mut script);
+            print(&String::from_utf8_lossy(&script));
             Ok(())
         }
         Command::Tenant(command) => tenants::run(command).await,
@@ -182,7 +244,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
 }
 
 fn load(file: &ConfigFile) -> Result<Config, Failure> {
-    Ok(Config::load(file.config.as_deref())?)
+    Ok(Config::load(file.path().as_deref())?)
 }
 
 async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
@@ -228,6 +290,12 @@ fn openapi(check: Option<&Path>) -> Result<(), Error> {
 /// To standard output; a reader that went away is no failure.
 fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// The same of JSON, on several lines.
+fn print_json(value: &serde_json::Value) -> Result<(), Error> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value).map_err(Error::internal)?));
+    Ok(())
 }
 
 /// One line of standard input, without its end.

@@ -1,16 +1,21 @@
 //! `podgate tenant …`
 
-use clap::Subcommand;
+use std::collections::BTreeMap;
 
-use super::{ConfigFile, Failure, load, print};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{ConfigFile, Failure, load, print, print_json};
 use crate::app::{self, Opened};
 use crate::config::Config;
 use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantLimit, TenantSlug};
-use crate::store::{Store, TenantMeans, Usage};
+use crate::store::{ImagePolicy, Store, TenantMeans, Usage};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Make a tenant. Without --image it may use no image.
+    #[command(after_help = "Example: podgate tenant create acme --image 'docker.io/library/python:3*' \
+                            --alias py=docker.io/library/python:3.12 --quota containers=50")]
     Create {
         /// 1 to 32 of a-z, 0-9 and '-'.
         #[arg(value_parser = TenantSlug::parse)]
@@ -21,6 +26,7 @@ pub(super) enum Command {
         file: ConfigFile,
     },
     /// Allow a tenant more images or profiles, or change its aliases, quotas and limits.
+    #[command(after_help = "Example: podgate tenant allow acme --profile gpu --quota memory_bytes=17179869184")]
     Allow {
         /// The tenant.
         #[arg(value_parser = TenantSlug::parse)]
@@ -52,11 +58,22 @@ pub(super) enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
+    /// Print all tenants by name.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
     /// Print a tenant's images, aliases, profiles, quotas and limits.
     Show {
         /// The tenant.
         #[arg(value_parser = TenantSlug::parse)]
         slug: TenantSlug,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -149,9 +166,25 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 wait_until_gone(&store, &tenant).await?;
             }
         }
-        Command::Show { slug, file } => {
+        Command::List { json, file } => {
+            let tenants = open(&file).await?.tenants().await?;
+            if json {
+                let all = tenants
+                    .iter()
+                    .map(|(tenant, deleting)| json!({"tenant": tenant.slug.as_str(), "deleting": deleting}));
+                return Ok(print_json(&json!({"tenants": all.collect::<Vec<_>>()}))?);
+            }
+            for (tenant, deleting) in tenants {
+                let note = if deleting { " (being deleted)" } else { "" };
+                print(&format!("{}{note}\n", tenant.slug));
+            }
+        }
+        Command::Show { slug, json, file } => {
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
+            if json {
+                return Ok(print_json(&shown(&store, &tenant).await?)?);
+            }
             let policy = store.image_policy(&tenant).await?;
             print(&format!("tenant {slug}\n"));
             for reference in &policy.allowed {
@@ -173,6 +206,30 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A tenant as JSON.
+async fn shown(store: &Store, tenant: &Tenant) -> Result<Value, Error> {
+    let ImagePolicy { allowed, aliases } = store.image_policy(tenant).await?;
+    let images: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    let aliases: BTreeMap<&str, String> =
+        aliases.iter().map(|(name, image)| (name.as_str(), image.to_string())).collect();
+    let limits = store.tenant_limits(tenant).await?;
+    let limits: BTreeMap<&str, i64> = limits.iter().map(|(limit, value)| (limit.as_str(), *value)).collect();
+    let usage = store.usage(tenant).await?;
+    let quotas = usage.iter().map(|Usage { resource, limit, used }| {
+        let used = Some(used).filter(|_| !resource.is_momentary());
+        json!({"resource": resource.as_str(), "limit": limit, "used": used})
+    });
+    Ok(json!({
+        "tenant": tenant.slug.as_str(),
+        "deleting": store.is_deleting(tenant).await?,
+        "images": images,
+        "aliases": aliases,
+        "profiles": store.profiles(tenant).await?,
+        "limits": limits,
+        "quotas": quotas.collect::<Vec<_>>(),
+    }))
 }
 
 /// Says how far the deletion is whenever that changes.

@@ -18,6 +18,7 @@
 mod containers;
 mod deadline;
 mod events;
+mod examine;
 mod exec;
 mod failure;
 mod files;
@@ -48,6 +49,7 @@ use crate::policy::grant::ContainerGrant;
 
 pub use containers::{Labelled, Status};
 pub use deadline::Deadline;
+pub use examine::Examined;
 pub use exec::{Ended, ExecRequest, Execution};
 pub use files::FileWrite;
 pub use host::Host;

@@ -9,6 +9,7 @@ mod api_keys;
 mod backup;
 mod census;
 mod containers;
+mod examine;
 mod foreign;
 mod gateways;
 mod idempotency;

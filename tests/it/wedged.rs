@@ -120,6 +120,12 @@ async fn a_wedged_container_hurts_its_own_tenant_only() {
     assert!(statuses.contains(&"stuck unknown".to_owned()), "{statuses:?}");
     assert_eq!(client.exec("good", json!("echo hi")).await, "hi\n");
 
+    // The operator is told which, and what to do.
+    let report: Value = serde_json::from_str(&site.run(&["doctor", "--json"], "").stdout).unwrap();
+    let found = report["checks"].as_array().unwrap().iter().find(|found| found["check"] == "containers").unwrap();
+    assert!(found["level"] == "warn" && found["message"].as_str().unwrap().contains("/stuck"), "{report}");
+    assert!(found["advice"].as_str().unwrap().contains("restart Podman's service"), "{report}");
+
     // Removals that hang hold what all removals share; repeating them must not take it all.
     hangs(client.delete("/containers/stuck?force=true")).await;
     let storm: Vec<_> = (0..30)

@@ -1,0 +1,83 @@
+//! What the command line shows, to people and to programs.
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::program;
+use crate::support::{ALPINE, Site};
+
+fn help(arguments: &[&str]) -> String {
+    let done = program().args(arguments).output().unwrap();
+    assert!(done.status.success(), "{arguments:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+/// Each example of the help is a command that there is.
+#[test]
+fn the_help_has_examples_and_exit_codes() {
+    let text = help(&["--help"]);
+    for code in ["0 done", "1 failed", "2 wrong arguments", "64 wrong configuration"] {
+        assert!(text.contains(code), "{text}");
+    }
+    let (_, examples) = text.split_once("Examples:\n").unwrap();
+    let examples: Vec<&str> = examples.lines().map_while(|line| line.strip_prefix("  podgate ")).collect();
+    assert!(examples.len() >= 6, "{text}");
+    for example in examples {
+        let words: Vec<&str> = example.split("  ").next().unwrap().split('<').next().unwrap().split(' ').collect();
+        let command: Vec<&str> =
+            words.into_iter().take_while(|word| !word.contains('/') && !word.starts_with('-')).collect();
+        let command: Vec<&str> = command.into_iter().filter(|word| !word.is_empty() && *word != "acme").collect();
+        assert!(help(&[&command[..], &["--help"]].concat()).contains("Usage: podgate"), "{example}");
+    }
+    let nothing = program().output().unwrap();
+    assert_eq!(nothing.status.code(), Some(2), "no command is a wrong one");
+}
+
+#[test]
+fn shells_get_completions() {
+    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef podgate"), ("fish", "complete -c podgate")] {
+        let script = help(&["completions", shell]);
+        assert!(script.contains(word) && script.contains("doctor"), "{shell}");
+    }
+    let script = help(&["completions", "bash"]);
+    let ask = "COMP_WORDS=(podgate te); COMP_CWORD=1; COMPREPLY=(); _podgate podgate te podgate; echo ${COMPREPLY[@]}";
+    let asked = std::process::Command::new("bash").args(["-c", &format!("{script}\n{ask}")]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&asked.stdout).trim(), "tenant", "{}", String::from_utf8_lossy(&asked.stderr));
+}
+
+#[test]
+fn lists_and_tenants_are_json_where_asked() {
+    let site = Site::new();
+    let tenant =
+        site.tenant_with(&[&format!("--image={ALPINE}"), &format!("--alias=a={ALPINE}"), "--quota=containers=3"]);
+    site.account(&tenant.login("viewer"), "viewer");
+    site.run(&["account", "disable", &tenant.login("viewer")], "").succeeded();
+    site.account("root", "platform");
+    let slug = tenant.slug.as_str();
+    let all = parsed(&site.run(&["tenant", "list", "--json"], "").succeeded());
+    assert_eq!(all, json!({"tenants": [{"tenant": slug, "deleting": false}]}));
+    assert_eq!(site.run(&["tenant", "list"], "").succeeded(), format!("{slug}\n"));
+    let shown = parsed(&site.run(&["tenant", "show", slug, "--json"], "").succeeded());
+    assert_eq!(shown["images"], json!([ALPINE]));
+    assert_eq!(shown["aliases"], json!({"a:latest": ALPINE}));
+    assert_eq!(shown["quotas"][0], json!({"resource": "containers", "limit": 3, "used": 0}));
+    let accounts = parsed(&site.run(&["account", "list", slug, "--json"], "").succeeded());
+    let accounts = accounts["accounts"].as_array().unwrap();
+    let seen: Vec<_> =
+        accounts.iter().map(|one| (one["username"].as_str().unwrap(), &one["role"], &one["disabled"])).collect();
+    let (operator, viewer) = (tenant.login("operator"), tenant.login("viewer"));
+    assert_eq!(
+        seen,
+        [(operator.as_str(), &json!("operator"), &json!(false)), (viewer.as_str(), &json!("viewer"), &json!(true))]
+    );
+    assert_eq!(site.run(&["account", "list"], "").succeeded(), "root platform\n");
+    let text = site.run(&["account", "list", slug], "").succeeded();
+    assert_eq!(text, format!("{operator} operator\n{viewer} viewer (disabled)\n"));
+    assert_eq!(site.run(&["account", "list", "absent"], "").code, 1);
+    assert_eq!(parsed(&site.run(&["check-config", "--json"], "").succeeded()), json!({"mistakes": []}));
+    let wrong = Site::new().set("log.format", "xml").run(&["check-config", "--json"], "");
+    assert_eq!((wrong.code, &parsed(&wrong.stdout)["mistakes"][0]["key"]), (64, &json!("log.format")));
+}
