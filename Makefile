@@ -1,7 +1,7 @@
 # The commands of this project; `make` alone lists them.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test test-podman5 test-firewall check-document test-clients test-alerts check build spec publish-spec clean
+.PHONY: help run test test-podman5 test-firewall check-document test-clients test-alerts test-browser package test-package check build spec publish-spec clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -28,9 +28,21 @@ test-firewall: ## deploy/podgate.nft against real containers, on Podman 4 and 5
 test-alerts: ## deploy/alerts.yml against Prometheus' own checker
 	@scripts/test-alerts
 
-check: ## formatting and lints, warnings denied
+test-browser: ## the documentation page in Chromium
+	@scripts/browser
+	@scripts/test --test browser
+
+package: ## the Debian package, target/debian/podgate_*.deb
+	@scripts/package
+
+test-package: ## the package installed, upgraded, removed in a Debian of its own; the image built and run
+	@$(as_root) scripts/test-package $$(scripts/package)
+	@$(as_root) scripts/test-image target/release/podgate
+
+check: ## formatting, lints (warnings denied), spelling, dependencies
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --workspace -- -D warnings
+	scripts/habits
 
 build: ## the debug build
 	cargo build --locked
