@@ -277,7 +277,10 @@ async fn an_account_is_changed_as_it_was_seen() {
     site.run(&["tenant", "create", "acme"], "").succeeded();
     site.account("acme/bob", "viewer");
     let place = config::Store::Sqlite(site.data("podgate.db"));
-    let store = Store::open(&place, "me".into(), Default::default(), podgate::app::world()).await.unwrap();
+    let store =
+        Store::open(&place, "me".into(), Default::default(), podgate::metrics::Metrics::new(), podgate::app::world())
+            .await
+            .unwrap();
     let login = Login::parse("acme/bob").unwrap();
     let seen = store.account_info(&login).await.unwrap().unwrap();
     let promoted = AccountChange { role: Some(Role::Admin), ..AccountChange::default() };
