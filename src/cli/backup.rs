@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{ConfigFile, Failure, load, print};
 use crate::app;
-use crate::metrics::Metrics;
 use crate::domain::{Error, Kind, timestamp_ms};
+use crate::metrics::Metrics;
 use crate::store::{RestoreOptions, Scratch, Store};
 
 #[derive(clap::Args)]

@@ -6,6 +6,7 @@ use super::{ConfigFile, Failure, load, print};
 use crate::app;
 use crate::engine::Engine;
 use crate::lifecycle::{FailPoint, Lifecycle, Strays};
+use crate::metrics::Metrics;
 use crate::policy::grant::SystemGrant;
 use crate::store::Store;
 
@@ -48,8 +49,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 async fn open(file: &ConfigFile) -> Result<(Lifecycle, Store), Failure> {
     let config = load(file)?;
-    let store = app::open_store(&config, Metrics::new(), app::world()).await?;
-    let engine = Engine::new(&config.engine, &config.images, &config.output, app::world());
+    let metrics = Metrics::new();
+    let store = app::open_store(&config, metrics.clone(), app::world()).await?;
+    let engine = Engine::new(&config.engine, &config.images, &config.output, metrics, app::world());
     let installation = store.installation().await?;
     Ok((Lifecycle::new(store.clone(), engine, installation, FailPoint::default()), store))
 }

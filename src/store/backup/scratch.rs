@@ -15,6 +15,7 @@ use super::schema::{Table, tables};
 use super::{EndLine, FORM, Heading, TableLine, hex};
 use crate::config;
 use crate::domain::{Error, Result, World};
+use crate::metrics::Metrics;
 use crate::store::{MIGRATIONS, State, Store};
 
 /// The database, which is gone when this is dropped.
@@ -73,7 +74,7 @@ impl Scratch {
             return Err(damaged(format!("it is of a newer Podgate ({made_by}), whose records this one does not know")));
         }
         let place = config::Store::Sqlite(path.to_owned());
-        let store = Store::connect(&place, String::new(), Default::default(), world).await?;
+        let store = Store::connect(&place, String::new(), Default::default(), Metrics::new(), world).await?;
         let scratch = Self { store, made_ms: heading.made_ms, path: path.to_owned() };
         let mut migrations = sqlx::migrate!("src/store/migrations");
         let wanted = migrations.migrations.iter().filter(|one| heading.migrations.contains(&one.version));
