@@ -47,13 +47,7 @@ fn of_parameter(name: &str) -> Option<Value> {
 
 /// Says the bounds of a request's property.
 pub(super) fn bound_property(schema: &str, name: &str, property: &mut Value) {
-    let bounds = of_property(schema, name);
-    extend(property, bounds);
-    if name == "command"
-        && let Some(text) = property.get_mut("oneOf").and_then(|choices| choices.get_mut(0))
-    {
-        extend(text, Some(json!({"minLength": 1})));
-    }
+    extend(property, of_property(schema, name));
 }
 
 /// Says the bounds of an operation's parameters.
