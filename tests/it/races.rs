@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::Story;
+use crate::support::{Story, eventually};
 
 #[tokio::test]
 async fn of_equal_creates_at_once_one_wins() {
@@ -128,8 +128,9 @@ async fn a_container_removed_behind_our_back_is_unknown() {
     client.create_sleeping("c").await;
     let (id, _) = story.podman.containers(&story.tenant.slug).await.remove(0);
     story.podman.call("DELETE", &format!("/containers/{id}?force=true&timeout=0")).await;
+    // Podman tells a moment later.
+    eventually("that it is missed", || async { (client.status("c").await == "unknown").then_some(()) }).await;
     assert_eq!(client.listed().await, [("c".into(), "unknown".into())]);
-    assert_eq!(client.status("c").await, "unknown");
     client.post("/containers/c/exec", json!({"command": "true"})).await.refused(404, "PodmanAPIError");
     client.post("/containers/c/start", json!(null)).await.refused(404, "PodmanAPIError");
     client.delete("/containers/c").await.ok();
