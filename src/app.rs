@@ -149,6 +149,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     if config.engine.seccomp_is_ours {
         write_seccomp(&config.engine.seccomp_path)?;
     }
+    store.begin_audit(&config.audit).await?;
     let unusable = |error: serve::ServeError| Error::invalid(error.to_string());
     let bound = serve::bind(&config.listen).await.map_err(unusable)?;
     let for_operator = serve::bind(&operator::listen(&config)).await.map_err(unusable)?;
@@ -182,6 +183,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     let parts = Parts {
         contract: Arc::new(Contract::new(&document()?)?),
         auth: auth.clone(),
+        store: store.clone(),
         tenants: Arc::clone(&tenants),
         addresses: Arc::clone(&addresses),
         idempotency,
@@ -235,6 +237,9 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
         let auth = auth.clone();
         async move { auth.read_foreign_keys().await }
     });
+    if let Some(keep) = config.audit.keep {
+        jobs.spawn(jobs::prune_audit(store.clone(), keep));
+    }
     let last = store.clone();
     jobs.spawn(jobs::beat(store, auth.clone(), config.idempotency));
     jobs.spawn(jobs::forget_idle_budgets(tenants, addresses, auth));
@@ -277,6 +282,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     begun.close();
     begun.wait().await;
     lifecycle.finish().await;
+    last.flush_audit().await;
     if let Err(error) = last.farewell().await {
         tracing::warn!(?error, "the store does not hear that this gateway ends");
     }

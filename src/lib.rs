@@ -11,7 +11,7 @@
 //! | `domain` | parsed types, the one error | |
 //! | `config` | defaults, file, environment; checked whole | `domain` |
 //! | `metrics` | what an operator watches | `domain` |
-//! | `store` | tenants, accounts, keys, the ledger of containers | `domain`, `config`, `metrics` |
+//! | `store` | tenants, accounts, keys, the ledger of containers, the audit log | `domain`, `config`, `metrics` |
 //! | `auth` | from a password or a token to a principal | `domain`, `config`, `metrics`, `store`, `limit` |
 //! | `limit` | how fast | `domain`, `config` |
 //! | `policy` | who may do what: grants and admission | `domain`, `config`, `store` |

@@ -5,14 +5,14 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use super::caller::{Accounts as AccountsScope, Anyone, Caller, Peer, Tenants as TenantsScope};
+use super::caller::{Accounts as AccountsScope, Anyone, Caller, Tenants as TenantsScope};
 use super::json::Strict;
 use super::model::answer;
 use super::{Context, Tag};
 use crate::auth::check_new_password;
 use crate::domain::{AccountName, Attempt, Details, Error, Kind, Login, Result, timestamp_ms};
 use crate::policy::AccountsGrant;
-use crate::store::{AccountChange, AccountInfo};
+use crate::store::{AccountChange, AccountInfo, Asker};
 
 pub struct Accounts(pub Context);
 
@@ -160,7 +160,8 @@ impl Accounts {
         who: Caller<AccountsScope>,
         body: Strict<CreateAccountRequest>,
     ) -> poem::Result<Json<AccountResponse>> {
-        self.make(self.0.policy.accounts(who.principal(), who.scope())?, body.0, who.attempt()).await
+        let grant = self.0.policy.accounts(who.principal(), who.scope())?;
+        self.make(who.principal(), grant, body.0, who.attempt()).await
     }
 
     /// List accounts
@@ -182,7 +183,8 @@ impl Accounts {
         name: Path<String>,
         body: Strict<ChangeAccountRequest>,
     ) -> poem::Result<Json<AccountResponse>> {
-        self.changed(self.0.policy.accounts(who.principal(), who.scope())?, &name, body.0).await
+        let grant = self.0.policy.accounts(who.principal(), who.scope())?;
+        self.changed(who.principal(), grant, &name, body.0).await
     }
 
     /// Remove an account
@@ -195,7 +197,7 @@ impl Accounts {
         /// The account's name within the tenant.
         name: Path<String>,
     ) -> poem::Result<Json<AccountRemovedResponse>> {
-        self.removed(self.0.policy.accounts(who.principal(), who.scope())?, &name).await
+        self.removed(who.principal(), self.0.policy.accounts(who.principal(), who.scope())?, &name).await
     }
 
     /// Create an account of a tenant
@@ -209,7 +211,8 @@ impl Accounts {
         slug: Path<String>,
         body: Strict<CreateAccountRequest>,
     ) -> poem::Result<Json<AccountResponse>> {
-        self.make(self.0.policy.accounts_of(who.principal(), who.scope(), &slug).await?, body.0, who.attempt()).await
+        let grant = self.0.policy.accounts_of(who.principal(), who.scope(), &slug).await?;
+        self.make(who.principal(), grant, body.0, who.attempt()).await
     }
 
     /// List a tenant's accounts
@@ -238,7 +241,8 @@ impl Accounts {
         name: Path<String>,
         body: Strict<ChangeAccountRequest>,
     ) -> poem::Result<Json<AccountResponse>> {
-        self.changed(self.0.policy.accounts_of(who.principal(), who.scope(), &slug).await?, &name, body.0).await
+        let grant = self.0.policy.accounts_of(who.principal(), who.scope(), &slug).await?;
+        self.changed(who.principal(), grant, &name, body.0).await
     }
 
     /// Remove a tenant's account
@@ -253,7 +257,8 @@ impl Accounts {
         /// The account's name within the tenant.
         name: Path<String>,
     ) -> poem::Result<Json<AccountRemovedResponse>> {
-        self.removed(self.0.policy.accounts_of(who.principal(), who.scope(), &slug).await?, &name).await
+        let grant = self.0.policy.accounts_of(who.principal(), who.scope(), &slug).await?;
+        self.removed(who.principal(), grant, &name).await
     }
 
     /// Change my password
@@ -263,14 +268,13 @@ impl Accounts {
     async fn password(
         &self,
         who: Caller<Anyone>,
-        from: Peer,
         body: Strict<ChangePasswordRequest>,
     ) -> poem::Result<Json<PasswordChangedResponse>> {
         let ChangePasswordRequest { password, new_password } = body.0;
         let mut wrong = Details::default();
         check_password("new_password", &new_password, &mut wrong);
         wrong.finish()?;
-        self.0.auth.change_password(who.principal(), &password, new_password, from.0).await?;
+        self.0.auth.change_password(who.principal(), &password, new_password).await?;
         Ok(PasswordChangedResponse::of(true))
     }
 }
@@ -283,6 +287,7 @@ fn check_password(field: &str, password: &str, wrong: &mut Details) {
 impl Accounts {
     async fn make(
         &self,
+        asker: &Asker,
         grant: AccountsGrant,
         body: CreateAccountRequest,
         attempt: Option<&Attempt>,
@@ -301,7 +306,9 @@ impl Accounts {
             return Ok(AccountResponse::of(made.into()));
         }
         let hash = self.0.auth.hash_password(body.password).await?;
-        self.0.store.create_account(&login, role, &hash, attempt).await?;
+        let asker = asker.noting(format!("role {}", role.as_str()));
+        let entry = self.0.policy.announce(&asker, grant.object(&login)).await?;
+        self.0.store.create_account(&login, role, &hash, attempt, &entry).await?;
         Ok(AccountResponse::of(self.found(&login).await?.into()))
     }
 
@@ -312,6 +319,7 @@ impl Accounts {
 
     async fn changed(
         &self,
+        asker: &Asker,
         grant: AccountsGrant,
         name: &str,
         body: ChangeAccountRequest,
@@ -331,13 +339,22 @@ impl Accounts {
             None => None,
         };
         let change = AccountChange { role, disabled: body.disabled, password_hash };
-        self.0.store.change_account(&account, &change).await?;
+        let object = grant.object(&account.login).with_id(&account.id);
+        let entry = self.0.policy.announce(&asker.noting(change.to_string()), object).await?;
+        self.0.store.change_account(&account, &change, &entry).await?;
         Ok(AccountResponse::of(self.found(&account.login).await?.into()))
     }
 
-    async fn removed(&self, grant: AccountsGrant, name: &str) -> poem::Result<Json<AccountRemovedResponse>> {
+    async fn removed(
+        &self,
+        asker: &Asker,
+        grant: AccountsGrant,
+        name: &str,
+    ) -> poem::Result<Json<AccountRemovedResponse>> {
         let account = self.target(&grant, name).await?;
-        self.0.store.delete_account(&account).await?;
+        let object = grant.object(&account.login).with_id(&account.id);
+        let entry = self.0.policy.announce(asker, object).await?;
+        self.0.store.delete_account(&account, &entry).await?;
         Ok(AccountRemovedResponse::of(AccountRemoved { name: account.login.name.to_string(), removed: true }))
     }
 

@@ -5,12 +5,13 @@ use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use poem::{FromRequest, Request, RequestBody};
+use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::domain::{Attempt, Error, Principal, Result, Scope};
 use crate::policy::Policy;
+use crate::store::{Asker, Course};
 
 /// Who the request's token belongs to, as the middleware found out; or why nobody.
 #[derive(Clone)]
@@ -39,13 +40,6 @@ impl UntilTaken {
 /// Where the request came from: the peer's address; behind a trusted proxy the one it vouches for.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
-
-impl<'a> FromRequest<'a> for Peer {
-    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
-        let found = request.extensions().get::<Self>().copied();
-        Ok(found.ok_or_else(|| Error::internal("an operation without the observe layer"))?)
-    }
-}
 
 /// The security scheme's name in the specification.
 pub const BEARER: &str = "bearerAuth";
@@ -113,16 +107,16 @@ impl Needs for Anyone {
 
 /// An authenticated principal that holds a scope.
 pub struct Caller<N: Needs> {
-    principal: Principal,
+    asker: Asker,
     attempt: Option<Attempt>,
     until_taken: UntilTaken,
     scope: PhantomData<N>,
 }
 
 impl<N: Needs> Caller<N> {
-    /// Who.
-    pub fn principal(&self) -> &Principal {
-        &self.principal
+    /// Who, in which request.
+    pub fn principal(&self) -> &Asker {
+        &self.asker
     }
 
     /// Which try this is, if the request has an idempotency key.
@@ -183,6 +177,9 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         let attempt = request.extensions().get().cloned();
         let until_taken = request.extensions().get::<UntilTaken>();
         let until_taken = until_taken.ok_or_else(|| Error::internal("an operation without the untaken layer"))?.clone();
-        Ok(Self { principal: principal.clone(), attempt, until_taken, scope: PhantomData })
+        let course = request.extensions().get::<Arc<Course>>();
+        let course = course.ok_or_else(|| Error::internal("an operation without the audit layer"))?;
+        let asker = Asker::new(principal.clone(), Arc::clone(course));
+        Ok(Self { asker, attempt, until_taken, scope: PhantomData })
     }
 }

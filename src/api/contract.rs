@@ -36,6 +36,18 @@ enum Segment {
     Parameter,
 }
 
+/// What the segments of paths name, one of them.
+const KINDS: &[(&str, &str)] = &[
+    ("containers", "container"),
+    ("volumes", "volume"),
+    ("images", "image"),
+    ("accounts", "account"),
+    ("tenants", "tenant"),
+    ("api-keys", "api_key"),
+    ("auth", "session"),
+    ("password", "account"),
+];
+
 /// Schemas of request bodies are told by their names.
 pub(super) fn is_request(schema: &str) -> bool {
     schema.ends_with("Request")
@@ -105,6 +117,27 @@ impl Contract {
                 Found::OtherMethods(allow.join(", "), &item.template)
             }
         }
+    }
+
+    /// What a path is about: the kind of thing that its segments name, and the names in it.
+    pub fn object(&self, method: &Method, path: &str) -> (String, Option<String>) {
+        let segments: Vec<&str> = path.strip_prefix(PREFIX).unwrap_or_default().split('/').skip(1).collect();
+        let items = self.paths.get(&segments.len()).into_iter().flatten();
+        let item =
+            items.into_iter().find(|item| item.matches(&segments) && item.operations.contains_key(method.as_str()));
+        let Some(item) = item else { return (String::new(), None) };
+        let (mut kind, mut names) = ("", Vec::new());
+        for (segment, part) in item.segments.iter().zip(segments) {
+            match segment {
+                Segment::Fixed(text) => {
+                    kind = KINDS.iter().find(|(plural, _)| plural == text).map_or(kind, |(_, one)| one)
+                }
+                Segment::Parameter => {
+                    names.push(percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned());
+                }
+            }
+        }
+        (kind.to_owned(), Some(names.join("/")).filter(|name| !name.is_empty()))
     }
 
     /// Holds a body against the schema of that name and tells all that is wrong with it. Values are not repeated:

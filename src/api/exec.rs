@@ -12,7 +12,7 @@ use super::model::{Command, answer};
 use super::{Context, Tag};
 use crate::domain::{Details, ExecUser};
 use crate::engine::{Ended, Execution};
-use crate::policy::Intent;
+use crate::policy::Change;
 
 pub struct Exec(pub Context);
 
@@ -91,7 +91,8 @@ impl Exec {
         let user = wrong.take_optional("user", body.user, |user| ExecUser::parse(&user));
         let Some(command) = command else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        let asker = who.principal().running(command.words());
+        let grant = self.0.policy.container(&asker, who.scope(), Change, &name).await?;
         let begun = Instant::now();
         // Kept with what the command said.
         who.holds(self.0.policy.exec_place(grant.tenant(), self.0.engine.patience()).await?);

@@ -12,7 +12,7 @@ use super::model::answer;
 use super::{Context, Tag};
 use crate::domain::{ContainerPath, Details};
 use crate::engine::FileWrite;
-use crate::policy::Intent;
+use crate::policy::Change;
 
 pub struct Files(pub Context);
 
@@ -88,7 +88,8 @@ impl Files {
         };
         let (Some(path), Some(content)) = (path, content) else { return Err(wrong.into_error().into()) };
         let size = content.len() as u64;
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        let asker = who.principal().noting(format!("file {}", path.as_str()));
+        let grant = self.0.policy.container(&asker, who.scope(), Change, &name).await?;
         let file = FileWrite { path, content, mode: MODE };
         self.0.engine.write_file(&grant, &file, self.0.engine.deadline()).await?;
         Ok(AddFileResponse::of(FileWritten { dest_path: file.path.as_str().into(), size }))

@@ -16,7 +16,8 @@ use super::{Context, Tag};
 use crate::domain::{ImageRef, PullPolicy};
 use crate::engine::{PullProgress, PullStep, not_pulled};
 use crate::lifecycle::Pull;
-use crate::policy::grant::ImageGrant;
+use crate::policy::grant::{Audited, ImageGrant};
+use crate::store::Outcome;
 
 pub struct Images(pub Context);
 
@@ -154,6 +155,7 @@ impl Images {
             PullPolicy::Missing | PullPolicy::Never => self.0.engine.has_image(&grant).await?,
         };
         let place = self.0.policy.stream_place(grant.tenant()).await?;
+        let entry = grant.entry().clone();
         let events = match policy {
             _ if present => once(event(&grant, Pull::Done)),
             PullPolicy::Never => once(event(&grant, Pull::Failed)),
@@ -163,8 +165,12 @@ impl Images {
             let name = event.status.to_json().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
             Event::message(event.to_json_string()).event_type(name)
         };
-        let events = events.inspect(move |_| {
-            let _open = &place;
+        // Both last as long as the stream.
+        let events = events.inspect(move |event| {
+            let (_open, entry) = (&place, &entry);
+            if event.status == PullStatus::Failed {
+                entry.note(Outcome::of::<()>(&Err(not_pulled())));
+            }
         });
         Ok(EventStream::new(events.boxed()).to_event(to_event).keep_alive(HEARTBEAT))
     }
@@ -175,7 +181,7 @@ fn once(event: PullEvent) -> BoxStream<'static, PullEvent> {
 }
 
 /// The pull as it goes, and its end.
-fn progress(told: watch::Receiver<Pull>, grant: ImageGrant) -> impl Stream<Item = PullEvent> + Send {
+fn progress(told: watch::Receiver<Pull>, grant: Audited<ImageGrant>) -> impl Stream<Item = PullEvent> + Send {
     stream::unfold(Some((told, grant, true)), |state| async {
         let (mut told, grant, first) = state?;
         // A sender that is gone without a word has failed.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api_keys;
+mod audit;
 pub mod caller;
 mod containers;
 pub mod contract;
@@ -96,6 +97,7 @@ type Operations = (
     tenants::Tenants,
     status::Status,
     usage::Usage,
+    audit::Audit,
 );
 
 /// The document of all operations. Needs nothing to work with: nothing is called.
@@ -133,7 +135,8 @@ pub fn service(context: Context) -> OpenApiService<Operations, ()> {
         accounts::Accounts(context.clone()),
         tenants::Tenants(context.clone()),
         status::Status(context.clone()),
-        usage::Usage(context),
+        usage::Usage(context.clone()),
+        audit::Audit(context),
     );
     OpenApiService::new(operations, "Podgate", env!("CARGO_PKG_VERSION"))
 }

@@ -15,7 +15,7 @@ use super::{Context, Tag};
 use crate::domain::{
     Attempt, Details, ImagePattern, ImageRef, ImageRequest, Resource, Result, Tenant, TenantLimit, TenantSlug,
 };
-use crate::store::{ImagePolicy, TenantMeans};
+use crate::store::{ImagePolicy, Object, TenantMeans};
 
 pub struct Tenants(pub Context);
 
@@ -153,7 +153,9 @@ impl Tenants {
             attempt.was_made();
             return self.details(made).await;
         }
-        let tenant = self.0.store.create_tenant(&slug, &means, who.attempt()).await?;
+        let asker = who.principal().noting(means.to_string());
+        let entry = self.0.policy.announce(&asker, Object::named("tenant", slug.as_str())).await?;
+        let tenant = self.0.store.create_tenant(&slug, &means, who.attempt(), &entry).await?;
         self.details(tenant).await
     }
 
@@ -196,7 +198,9 @@ impl Tenants {
         let means = self.means(Wanted { images, aliases, profiles, quotas, limits }, &mut wrong);
         wrong.finish()?;
         let tenant = self.0.policy.tenant(who.principal(), who.scope(), &slug).await?;
-        self.0.store.set_means(&tenant, &means).await?;
+        let asker = who.principal().noting(means.to_string());
+        let entry = self.0.policy.announce(&asker, Object::from(&tenant)).await?;
+        self.0.store.set_means(&tenant, &means, &entry).await?;
         self.details(tenant).await
     }
 
@@ -211,7 +215,8 @@ impl Tenants {
         slug: Path<String>,
     ) -> poem::Result<Json<TenantResponse>> {
         let tenant = self.0.policy.tenant(who.principal(), who.scope(), &slug).await?;
-        self.0.store.mark_deleting(&tenant).await?;
+        let entry = self.0.policy.announce(who.principal(), Object::from(&tenant)).await?;
+        self.0.store.mark_deleting(&tenant, &entry).await?;
         self.details(tenant).await
     }
 }

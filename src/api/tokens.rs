@@ -1,11 +1,12 @@
 //! Signing in and out: JSON for people, OAuth2 forms for tools (RFC 6749, 4.3 and 6).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use poem::http::header::AUTHORIZATION;
+use poem::web::Data;
 use poem::{Request, RequestBody};
 use poem_openapi::param::Query;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
@@ -13,12 +14,13 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiRequest, ApiResponse, Object, OpenApi};
 
-use super::caller::{Anyone, Caller, Peer};
+use super::caller::{Anyone, Caller};
 use super::json::{self, Strict};
 use super::parameter::Flag;
 use super::{Context, Tag};
 use crate::auth::{Session, SignedToken};
 use crate::domain::Kind;
+use crate::store::Course;
 
 pub struct TokenOperations(pub Context);
 
@@ -226,13 +228,13 @@ impl TokenOperations {
     /// Takes name and password as JSON, or as an OAuth2 form, which also takes a refresh token or an API key. The form's
     /// errors are OAuth2's own.
     #[oai(path = "/auth/token", method = "post", operation_id = "createToken")]
-    async fn create(&self, from: Peer, body: TokenBody) -> poem::Result<TokenAnswer> {
+    async fn create(&self, course: Data<&Arc<Course>>, body: TokenBody) -> poem::Result<TokenAnswer> {
         match body {
             TokenBody::Json(Strict(TokenRequest { username, password }, _)) => {
-                let Session { access, refresh_token } = self.0.auth.sign_in(&username, &password, from.0).await?;
+                let Session { access, refresh_token } = self.0.auth.sign_in(&course, &username, &password).await?;
                 Ok(answer(access, Some(refresh_token)))
             }
-            TokenBody::Form(form) => self.form(form, from.0).await,
+            TokenBody::Form(form) => self.form(&course, form).await,
         }
     }
 
@@ -280,7 +282,7 @@ fn answer(access: SignedToken, refresh_token: Option<String>) -> TokenAnswer {
 }
 
 impl TokenOperations {
-    async fn form(&self, form: Form, from: IpAddr) -> poem::Result<TokenAnswer> {
+    async fn form(&self, course: &Arc<Course>, form: Form) -> poem::Result<TokenAnswer> {
         let refuse = |error: &str, description: &str| {
             let body = OAuthError { error: error.into(), error_description: description.into() };
             Ok(TokenAnswer::OAuth(Json(body)))
@@ -292,16 +294,16 @@ impl TokenOperations {
         let field = |name: &str| fields.get(name).map(String::as_str);
         let session = match field("grant_type") {
             Some("password") => match (field("username"), field("password")) {
-                (Some(username), Some(password)) => self.0.auth.sign_in(username, password, from).await,
+                (Some(username), Some(password)) => self.0.auth.sign_in(course, username, password).await,
                 _ => return refuse("invalid_request", "username and password are needed"),
             },
             Some("refresh_token") => match field("refresh_token") {
-                Some(token) => self.0.auth.refresh(token).await,
+                Some(token) => self.0.auth.refresh(course, token).await,
                 None => return refuse("invalid_request", "refresh_token is needed"),
             },
             Some("client_credentials") => {
                 return match (field("client_id"), field("client_secret")) {
-                    (Some(id), Some(secret)) => match self.0.auth.sign_in_by_key(id, secret).await {
+                    (Some(id), Some(secret)) => match self.0.auth.sign_in_by_key(course, id, secret).await {
                         Ok(access) => Ok(answer(access, None)),
                         Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => {
                             refuse("invalid_client", &error.message)

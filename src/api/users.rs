@@ -10,7 +10,7 @@ use super::model::answer;
 use super::{Context, Tag};
 use crate::domain::{Details, Password, Shell, Username};
 use crate::lifecycle::NewUser;
-use crate::policy::Intent;
+use crate::policy::Change;
 
 pub struct Users(pub Context);
 
@@ -71,7 +71,8 @@ impl Users {
         let Some(username) = username else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         let user = NewUser { username, password, shell: shell.unwrap_or_else(Shell::posix) };
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        let asker = who.principal().noting(format!("user {}", user.username.as_str()));
+        let grant = self.0.policy.container(&asker, who.scope(), Change, &name).await?;
         self.0.lifecycle.add_user(&grant, &user).await?;
         Ok(AddUserResponse::of(UserCreated { username: user.username.as_str().into(), created: true }))
     }

@@ -82,7 +82,7 @@ impl Volumes {
         let mut wrong = Details::default();
         let name = wrong.take("name", VolumeName::parse(&body.0.name));
         let Some(name) = name else { return Err(wrong.into_error().into()) };
-        let grant = self.0.policy.in_tenant(who.principal(), who.scope())?;
+        let grant = self.0.policy.create_volume(who.principal(), who.scope(), &name).await?;
         Ok(VolumeResponse::of(self.0.lifecycle.create_volume(grant, name, who.attempt().cloned()).await?.into()))
     }
 
@@ -105,7 +105,7 @@ impl Volumes {
         /// The volume's name.
         name: Path<String>,
     ) -> poem::Result<Json<VolumeRemovedResponse>> {
-        let grant = self.0.policy.volume(who.principal(), who.scope(), &name).await?;
+        let grant = self.0.policy.remove_volume(who.principal(), who.scope(), &name).await?;
         let name = grant.row().name.to_string();
         self.0.lifecycle.remove_volume(grant).await?;
         Ok(VolumeRemovedResponse::of(VolumeRemoved { name, removed: true }))

@@ -1,8 +1,10 @@
 //! Keys for programs: made, replaced, revoked, and recognised.
 
+use std::sync::Arc;
+
 use super::{Authenticator, SignedToken, secret, unauthenticated};
 use crate::domain::{Attempt, Details, Error, Kind, Principal, Result, Scope, VolumeName};
-use crate::store::{Account, ApiKey, NewApiKey};
+use crate::store::{Account, ApiKey, Asker, Course, NewApiKey, Object, Room};
 
 /// Longest overlap of two secrets, in seconds.
 const MAX_OVERLAP: i64 = 30 * 86_400;
@@ -47,7 +49,7 @@ impl Authenticator {
     /// `Forbidden` for scopes that the principal does not hold, and for keys.
     pub async fn create_key(
         &self,
-        owner: &Principal,
+        owner: &Asker,
         request: &KeyRequest,
         attempt: Option<&Attempt>,
     ) -> Result<(ApiKey, Option<String>)> {
@@ -76,7 +78,11 @@ impl Authenticator {
             digest: &secret::digest(&key),
             lasts_ms: request.lasts_ms,
         };
-        Ok((self.store.create_api_key(owner, &new).await?, Some(key)))
+        let scopes = request.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ");
+        let asker = if scopes.is_empty() { owner.clone() } else { owner.noting(format!("scopes {scopes}")) };
+        let object = Object::named("api_key", new.name).with_id(new.id);
+        let entry = self.store.announce(&asker, object, Room::Needed).await?;
+        Ok((self.store.create_api_key(owner, &new, &entry).await?, Some(key)))
     }
 
     /// The principal's keys.
@@ -85,40 +91,60 @@ impl Authenticator {
     }
 
     /// Another secret for a key of the principal's.
-    pub async fn rotate_api_key(&self, owner: &Principal, id: &str, overlap: i64) -> Result<(ApiKey, String)> {
+    pub async fn rotate_api_key(&self, owner: &Asker, id: &str, overlap: i64) -> Result<(ApiKey, String)> {
         no_key(owner)?;
         if !(0..=MAX_OVERLAP).contains(&overlap) {
             let mut wrong = Details::default();
             wrong.add("overlap", format!("must be within 0 to {MAX_OVERLAP}"));
             return Err(wrong.into_error());
         }
+        let found = self.store.api_key(owner, id).await?.ok_or_else(no_such_key)?;
+        let entry = self.store.announce(owner, Object::named("api_key", found.name).with_id(id), Room::Needed).await?;
         let key = secret::api_key(Some(id));
-        let rotated = self.store.rotate_api_key(owner, id, &secret::digest(&key), overlap * 1000).await?;
+        let rotated = self.store.rotate_api_key(owner, id, &secret::digest(&key), overlap * 1000, &entry).await?;
         Ok((rotated.ok_or_else(no_such_key)?, key))
     }
 
     /// Ends a key of the principal's.
-    pub async fn revoke_key(&self, owner: &Principal, id: &str) -> Result<()> {
+    pub async fn revoke_key(&self, owner: &Asker, id: &str) -> Result<()> {
         no_key(owner)?;
-        if self.store.delete_api_key(owner, id).await? { Ok(()) } else { Err(no_such_key()) }
+        let found = self.store.api_key(owner, id).await?.ok_or_else(no_such_key)?;
+        let entry = self.store.announce(owner, Object::named("api_key", found.name).with_id(id), Room::Needed).await?;
+        if self.store.delete_api_key(owner, id, &entry).await? { Ok(()) } else { Err(no_such_key()) }
     }
 
     /// A token for a program that shows a key's id and the key (RFC 6749, 4.4).
-    pub async fn sign_in_by_key(&self, client_id: &str, client_secret: &str) -> Result<SignedToken> {
-        let token = self.try_sign_in_by_key(client_id, client_secret).await;
+    pub async fn sign_in_by_key(
+        &self,
+        course: &Arc<Course>,
+        client_id: &str,
+        client_secret: &str,
+    ) -> Result<SignedToken> {
+        let token = self.try_sign_in_by_key(course, client_id, client_secret).await;
         self.metrics.login("client_credentials", &token);
         token
     }
 
-    async fn try_sign_in_by_key(&self, client_id: &str, client_secret: &str) -> Result<SignedToken> {
-        let refused = || Error::new(Kind::Unauthenticated("invalid_client"), "no such key");
-        if secret::key_id(client_secret) != Some(client_id) {
-            return Err(refused());
-        }
-        let account = self.key_bearer(client_secret).await.map_err(|error| match error.kind {
-            Kind::Unauthenticated(_) => refused(),
-            _ => error,
-        })?;
+    async fn try_sign_in_by_key(
+        &self,
+        course: &Arc<Course>,
+        client_id: &str,
+        client_secret: &str,
+    ) -> Result<SignedToken> {
+        let found = match secret::key_id(client_secret) {
+            Some(id) if id == client_id => self.key_bearer(client_secret).await,
+            _ => Err(unauthenticated("another key's secret")),
+        };
+        let account = match found {
+            Ok(account) => account,
+            Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => {
+                let refused = Error::new(Kind::Unauthenticated("invalid_client"), "no such key");
+                return Err(self.refused(course, None, refused).await);
+            }
+            Err(error) => return Err(error),
+        };
+        let asker = Asker::new(account.principal.clone(), Arc::clone(course));
+        self.store.announce(&asker, Object::of_kind("session"), Room::Needed).await?;
         self.tokens.sign(super::subject(&account, format!("{KEY_SESSION}{client_id}")))
     }
 

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{ConfigFile, Failure, line_of_stdin, load, print, print_json};
+use super::{ConfigFile, Failure, account, announce, ended, line_of_stdin, load, print, print_json};
 use crate::app::{self, Opened};
 use crate::auth::check_new_password;
 use crate::config::{Config, ForeignAccounts};
@@ -90,7 +90,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let password = line_of_stdin()?;
             check_new_password(&password)?;
             let Opened { store, auth, .. } = app::open(&config, app::world()).await?;
-            store.create_account(&login, role, &auth.hash_password(password).await?, None).await?;
+            let hash = auth.hash_password(password).await?;
+            let entry = announce(&store, "createAccount", account(&store, &login).await?).await?;
+            ended(&store, &entry, store.create_account(&login, role, &hash, None, &entry).await).await?;
             print(&format!("account {login} created\n"));
             Ok(())
         }
@@ -109,7 +111,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::List { tenant, json, file } => list(tenant, json, &file).await,
         Command::Delete(Which { login, file }) => {
             let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
-            store.delete_account(&existing(&store, &login).await?).await?;
+            let found = existing(&store, &login).await?;
+            let entry = announce(&store, "removeAccount", account(&store, &login).await?.with_id(&found.id)).await?;
+            ended(&store, &entry, store.delete_account(&found, &entry).await).await?;
             print(&format!("account {login} deleted\n"));
             Ok(())
         }
@@ -160,7 +164,9 @@ async fn list(tenant: Option<TenantSlug>, json: bool, file: &ConfigFile) -> Resu
 
 async fn change(Which { login, file }: Which, change: AccountChange) -> Result<(), Failure> {
     let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
-    store.change_account(&existing(&store, &login).await?, &change).await?;
+    let found = existing(&store, &login).await?;
+    let entry = announce(&store, "changeAccount", account(&store, &login).await?.with_id(&found.id)).await?;
+    ended(&store, &entry, store.change_account(&found, &change, &entry).await).await?;
     print(&format!("account {login} changed\n"));
     Ok(())
 }

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::tenants::Means;
-use super::{ConfigFile, Failure, load};
+use super::{ConfigFile, Failure, account, announce, load};
 use crate::app::{self, Opened};
 use crate::domain::{AccountName, Error, Kind, Login, Role, TenantSlug};
-use crate::store::NewAccount;
+use crate::store::{Entry, NewAccount, Object, Outcome, Store};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -64,8 +64,26 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let printed = out.write_all(credentials.as_bytes()).and_then(|()| out.flush());
     printed
         .map_err(|error| Error::internal(format!("the passwords could not be printed; nothing was made: {error}")))?;
-    let made = store.create_accounts(&class, &means.wanted()).await;
+    let entries = announced(&store, &class).await?;
+    let made = store.create_accounts(&class, &means.wanted(), &entries).await;
+    entries.iter().for_each(|entry| entry.end(Outcome::of(&made)));
+    store.flush_audit().await;
     Ok(made.inspect_err(|_| eprintln!("podgate: nothing was made; the passwords above are void"))?)
+}
+
+/// Says in the audit log what will be made.
+async fn announced(store: &Store, class: &[NewAccount]) -> Result<Vec<Entry>, Error> {
+    let (mut entries, mut tenants) = (Vec::new(), BTreeSet::new());
+    for NewAccount { login, .. } in class {
+        if let Some(slug) = &login.tenant
+            && tenants.insert(slug)
+            && store.tenant(slug).await?.is_none()
+        {
+            entries.push(announce(store, "createTenant", Object::named("tenant", slug.as_str())).await?);
+        }
+        entries.push(announce(store, "createAccount", account(store, login).await?).await?);
+    }
+    Ok(entries)
 }
 
 /// The accounts of the file, or all that is wrong with it.

@@ -1,12 +1,14 @@
 //! The command line.
 
 mod accounts;
+mod audit;
 mod backup;
 mod class;
 mod doctor;
 mod log;
 mod strays;
 mod tenants;
+mod user;
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::{self, Source};
 use crate::config::{Config, DEFAULTS};
 use crate::domain::{Error, Kind, Login};
+use crate::store::{Deed, Entry, Object, Outcome, Store};
 
 /// An authenticated, multi-tenant API gateway in front of Podman.
 #[derive(Parser)]
@@ -104,6 +107,9 @@ enum Command {
     /// Manage accounts.
     #[command(subcommand)]
     Account(accounts::Command),
+    /// Read and check who did what.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make tenants and accounts for a class.
     #[command(subcommand)]
     Class(class::Command),
@@ -223,6 +229,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         }
         Command::Tenant(command) => tenants::run(command).await,
         Command::Account(command) => accounts::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Class(command) => class::run(command).await,
         Command::Backup(arguments) => backup::backup(arguments).await,
         Command::Restore(arguments) => backup::restore(arguments).await,
@@ -230,13 +237,16 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Key(KeyCommand::Rotate(file)) => {
             let config = load(&file)?;
             let opened = app::open(&config, app::world()).await?;
-            let id = opened.auth.rotate_key().await?;
+            let entry = announce(&opened.store, "rotateSigningKey", Object::of_kind("signing_key")).await?;
+            let id = ended(&opened.store, &entry, opened.auth.rotate_key(&entry).await).await?;
             print(&format!("tokens are signed with the key {id} from now on\n"));
             Ok(())
         }
         Command::Token { login, file } => {
             let opened = app::open(&load(&file)?, app::world()).await?;
-            print(&format!("{}\n", opened.auth.sign_for(&login).await?.token));
+            let entry = announce(&opened.store, "createToken", account(&opened.store, &login).await?).await?;
+            let signed = opened.auth.sign_for(&login, &entry).await;
+            print(&format!("{}\n", ended(&opened.store, &entry, signed).await?.token));
             Ok(())
         }
         Command::DevCertificate { dir } => Ok(crate::auth::development_certificate(&dir, (app::world().now)())?),
@@ -285,6 +295,29 @@ fn openapi(check: Option<&Path>) -> Result<(), Error> {
     } else {
         Err(Error::new(Kind::Conflict, format!("{} differs from the program; run `make spec`", path.display())))
     }
+}
+
+/// Says in the audit log what will be done.
+async fn announce(store: &Store, verb: &str, object: Object) -> Result<Entry, Error> {
+    let argv: Vec<String> = std::env::args().collect();
+    let actor = format!("cli:{}", user::name());
+    store.announce_deed(Deed { actor: &actor, verb, object, reason: None, argv: &argv }).await
+}
+
+/// Says in the audit log how it ended, and waits until it is written.
+async fn ended<T>(store: &Store, entry: &Entry, done: Result<T, Error>) -> Result<T, Error> {
+    entry.end(Outcome::of(&done));
+    store.flush_audit().await;
+    done
+}
+
+/// An account as the audit log names it.
+async fn account(store: &Store, login: &Login) -> Result<Object, Error> {
+    let tenant = match &login.tenant {
+        Some(slug) => store.tenant(slug).await?,
+        None => None,
+    };
+    Ok(Object::named("account", login.to_string()).of(tenant.as_ref()))
 }
 
 /// To standard output; a reader that went away is no failure.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{ConfigFile, Failure, load, print, print_json};
+use super::{ConfigFile, Failure, announce, ended, load, print, print_json};
 use crate::app::{self, Opened};
 use crate::config::Config;
 use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantLimit, TenantSlug};
-use crate::store::{ImagePolicy, Store, TenantMeans, Usage};
+use crate::store::{ImagePolicy, Object, Store, TenantMeans, Usage};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -142,26 +142,30 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Create { slug, means, file } => {
             means.check(&load(&file)?)?;
             let store = open(&file).await?;
-            store.create_tenant(&slug, &means.wanted(), None).await?;
+            let entry = announce(&store, "createTenant", Object::named("tenant", slug.as_str())).await?;
+            ended(&store, &entry, store.create_tenant(&slug, &means.wanted(), None, &entry).await).await?;
             print(&format!("tenant {slug} created\n"));
         }
         Command::Allow { slug, means, file } => {
             means.check(&load(&file)?)?;
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
-            store.add_means(&tenant, &means.wanted()).await?;
+            let entry = announce(&store, "changeTenant", Object::from(&tenant)).await?;
+            ended(&store, &entry, store.add_means(&tenant, &means.wanted(), &entry).await).await?;
         }
         Command::Disallow { slug, image, file } => {
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
-            if !store.disallow_image(&tenant, &image).await? {
+            let entry = announce(&store, "changeTenant", Object::from(&tenant)).await?;
+            if !ended(&store, &entry, store.disallow_image(&tenant, &image, &entry).await).await? {
                 return Err(Error::new(Kind::NotFound, format!("{image} is not on the list of {slug}")).into());
             }
         }
         Command::Delete { slug, no_wait, file } => {
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
-            store.mark_deleting(&tenant).await?;
+            let entry = announce(&store, "deleteTenant", Object::from(&tenant)).await?;
+            ended(&store, &entry, store.mark_deleting(&tenant, &entry).await).await?;
             if !no_wait {
                 wait_until_gone(&store, &tenant).await?;
             }

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::issuers::issuers;
 use super::reader::Reader;
 use super::{
-    Auth, Config, DEFAULTS, Engine, Expiry, Http, Idempotency, Images, Limits, Listen, Log, Mistake, Mistakes, Network,
-    Operator, Output, Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
+    Audit, Auth, Config, DEFAULTS, Engine, Expiry, Http, Idempotency, Images, Limits, Listen, Log, Mistake, Mistakes,
+    Network, Operator, Output, Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
 };
 use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource};
 
@@ -105,6 +105,7 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         quotas: quotas(&mut r),
         shares: shares(&mut r),
         images: images(&mut r),
+        audit: audit(&mut r),
         data_dir,
     };
     r.finish(Some(config))
@@ -460,6 +461,17 @@ fn shares(r: &mut Reader) -> BTreeMap<String, Share> {
         }
     }
     found
+}
+
+fn audit(r: &mut Reader) -> Audit {
+    let file: PathBuf = r.get("audit.file");
+    let days: u64 = r.number("audit.keep_days", 0..=36_500);
+    Audit {
+        file: Some(file).filter(|file| !file.as_os_str().is_empty()),
+        stdout: r.get("audit.stdout"),
+        wait_for_disk: r.get("audit.wait_for_disk"),
+        keep: Some(Duration::from_secs(days * 86_400)).filter(|time| !time.is_zero()),
+    }
 }
 
 fn images(r: &mut Reader) -> Images {

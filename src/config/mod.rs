@@ -64,6 +64,21 @@ pub struct Config {
     pub shares: BTreeMap<String, Share>,
     /// Where images come from, and what their short names mean.
     pub images: Images,
+    /// Who did what.
+    pub audit: Audit,
+}
+
+/// The audit log, beside the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Gets every row as a line of JSON.
+    pub file: Option<PathBuf>,
+    /// Whether standard output does.
+    pub stdout: bool,
+    /// Whether a row is on the disk before what it announces is done.
+    pub wait_for_disk: bool,
+    /// How long rows are kept; none: for ever.
+    pub keep: Option<Duration>,
 }
 
 /// Where images come from.

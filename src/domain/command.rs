@@ -70,6 +70,15 @@ impl CommandLine {
         }
     }
 
+    /// As it came, for whoever wants to know what was asked for.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let words = match self {
+            Self::Words(words) => words.as_slice(),
+            Self::Text(text) => std::slice::from_ref(text),
+        };
+        words.iter().map(String::as_str)
+    }
+
     /// What an exec runs: a string goes to the shell.
     pub fn for_exec(&self) -> Words {
         match self {

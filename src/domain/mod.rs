@@ -27,7 +27,7 @@ pub use path::ContainerPath;
 pub use port::{PublishedPort, WantedPort};
 pub use principal::{Principal, Role, Scope, Tenant};
 pub use signal::Signal;
-pub use timestamp::{timestamp, timestamp_ms};
+pub use timestamp::{parse_timestamp_ms, timestamp, timestamp_ms};
 pub use user::{ExecUser, Password, Shell, Username};
 pub use volume::{Mount, MountSource, MountTarget, VolumeName};
 pub use world::World;

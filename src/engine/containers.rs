@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::spec::{CONTAINER, INSTALLATION, Identity, body, engine_name};
 use super::{Deadline, Engine, Image, failure};
 use crate::domain::{ContainerName, EngineId, Error, Kind, Result, Signal, Tenant};
-use crate::policy::grant::{ContainerGrant, CreateGrant, SystemGrant};
+use crate::policy::grant::{Audited, ContainerGrant, CreateGrant, SystemGrant};
 
 /// How a container is, in Podman's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Engine {
     /// Makes the container, not running.
     pub async fn create(
         &self,
-        grant: &CreateGrant,
+        grant: &Audited<CreateGrant>,
         image: &Image,
         identity: &Identity<'_>,
         deadline: Deadline,
@@ -104,7 +104,7 @@ impl Engine {
     }
 
     /// Starts it; fine if it runs already.
-    pub async fn start(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
+    pub async fn start(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let start = || async {
             let started = async {
@@ -120,33 +120,33 @@ impl Engine {
     }
 
     /// Stops it as `stop` does, if it runs, and starts it.
-    pub async fn restart(&self, grant: &ContainerGrant, patience: Duration, deadline: Deadline) -> Result<()> {
+    pub async fn restart(&self, grant: &Audited<ContainerGrant>, patience: Duration, deadline: Deadline) -> Result<()> {
         self.end_main_process(grant, "restart", patience, deadline).await
     }
 
     /// Freezes its processes. `Conflict` if it does not run.
-    pub async fn pause(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
+    pub async fn pause(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.pause().await.map_err(failure::of_client) };
         self.change(grant, deadline, self.timed("POST containers/{id}/pause", call)).await
     }
 
     /// Thaws its processes. `Conflict` if it is not paused.
-    pub async fn unpause(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
+    pub async fn unpause(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.unpause().await.map_err(failure::of_client) };
         self.change(grant, deadline, self.timed("POST containers/{id}/unpause", call)).await
     }
 
     /// Sends its main process a signal. `Conflict` if it does not run.
-    pub async fn kill(&self, grant: &ContainerGrant, signal: Signal, deadline: Deadline) -> Result<()> {
+    pub async fn kill(&self, grant: &Audited<ContainerGrant>, signal: Signal, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.send_signal(signal.as_str()).await.map_err(failure::of_client) };
         self.change(grant, deadline, self.timed("POST containers/{id}/kill", call)).await
     }
 
     /// Asks the main process to end, and kills it after `patience`; fine if it does not run.
-    pub async fn stop(&self, grant: &ContainerGrant, patience: Duration, deadline: Deadline) -> Result<()> {
+    pub async fn stop(&self, grant: &Audited<ContainerGrant>, patience: Duration, deadline: Deadline) -> Result<()> {
         self.end_main_process(grant, "stop", patience, deadline).await
     }
 
@@ -169,7 +169,7 @@ impl Engine {
     }
 
     /// Takes it away at once, running or not, with its anonymous volumes; fine if it is gone.
-    pub async fn remove(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<()> {
+    pub async fn remove(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
         // A removal that hangs keeps one of the few slots that all removals of the host share, until Podman is
         // restarted: one that hung is not sent again before the container answers.
         match self.answering(grant, deadline).await {
@@ -183,8 +183,13 @@ impl Engine {
     }
 
     /// Takes away a container that no row owns.
-    pub async fn remove_orphan(&self, grant: &SystemGrant, orphan: &Labelled, deadline: Deadline) -> Result<()> {
-        let SystemGrant { .. } = grant;
+    pub async fn remove_orphan(
+        &self,
+        grant: &Audited<SystemGrant>,
+        orphan: &Labelled,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let Audited { .. } = grant;
         deadline.bound(self.delete(&orphan.engine_id)).await
     }
 

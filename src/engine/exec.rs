@@ -11,7 +11,7 @@ use podman_api::opts::{ExecCreateOpts, UserOpt};
 
 use super::{Deadline, Engine, failure};
 use crate::domain::{Error, ExecUser, Kind, Result, Words};
-use crate::policy::grant::ContainerGrant;
+use crate::policy::grant::{Audited, ContainerGrant};
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -61,7 +61,12 @@ impl Engine {
     ///
     /// `Conflict` where the container does not run; `Refused` where the command, its user or its directory is not
     /// there.
-    pub async fn exec(&self, grant: &ContainerGrant, request: &ExecRequest, deadline: Deadline) -> Result<Execution> {
+    pub async fn exec(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        request: &ExecRequest,
+        deadline: Deadline,
+    ) -> Result<Execution> {
         let mut opts = ExecCreateOpts::builder()
             .command(request.command.as_slice())
             .attach_stdin(true)

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{Deadline, Engine, failure};
 use crate::domain::{ContainerPath, Error, Kind, Result};
-use crate::policy::grant::ContainerGrant;
+use crate::policy::grant::{Audited, ContainerGrant};
 
 /// A file to write.
 #[derive(Debug, Clone)]
@@ -38,7 +38,12 @@ const MAX_READ: usize = 4 * 1024 * 1024;
 impl Engine {
     /// Writes one file, owned by the container's user. A link is followed. `NotFound` where its directory is missing, `Conflict` where
     /// something other than a regular file stands at its name (Podman would replace a directory or a device with it).
-    pub async fn write_file(&self, grant: &ContainerGrant, file: &FileWrite, deadline: Deadline) -> Result<()> {
+    pub async fn write_file(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        file: &FileWrite,
+        deadline: Deadline,
+    ) -> Result<()> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
         self.answering(grant, deadline).await?;
         let mut header = tar::Header::new_gnu();
@@ -76,7 +81,7 @@ impl Engine {
     /// Makes one directory for a user of that id; fine if it exists.
     pub async fn make_directory(
         &self,
-        grant: &ContainerGrant,
+        grant: &Audited<ContainerGrant>,
         path: &ContainerPath,
         owner: u32,
         deadline: Deadline,
@@ -96,7 +101,7 @@ impl Engine {
     /// Puts one entry into a directory that exists. `header` lacks only the name.
     async fn put(
         &self,
-        grant: &ContainerGrant,
+        grant: &Audited<ContainerGrant>,
         at: &ContainerPath,
         mut header: tar::Header,
         content: &[u8],

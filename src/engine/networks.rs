@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::spec::{INSTALLATION, bridge_name, network_name, network_owner, own_label};
 use super::{Deadline, Engine, failure};
 use crate::domain::{Kind, NetworkMode, Result, Tenant};
-use crate::policy::grant::{CreateGrant, SystemGrant};
+use crate::policy::grant::{Audited, CreateGrant, SystemGrant};
 
 #[derive(Deserialize)]
 struct Listed {
@@ -15,8 +15,13 @@ struct Listed {
 
 impl Engine {
     /// Takes a tenant's networks away; fine if there are none.
-    pub async fn remove_networks(&self, grant: &SystemGrant, tenant: &Tenant, deadline: Deadline) -> Result<()> {
-        let SystemGrant { .. } = grant;
+    pub async fn remove_networks(
+        &self,
+        grant: &Audited<SystemGrant>,
+        tenant: &Tenant,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let Audited { .. } = grant;
         for mode in [NetworkMode::Internal, NetworkMode::Egress] {
             let Some(name) = network_name(tenant, mode) else { continue };
             let networks = self.podman.networks();
@@ -42,8 +47,8 @@ impl Engine {
     }
 
     /// Takes away a network that no tenant owns. `Conflict` while a container is on it.
-    pub async fn remove_own_network(&self, grant: &SystemGrant, name: &str) -> Result<()> {
-        let SystemGrant { .. } = grant;
+    pub async fn remove_own_network(&self, grant: &Audited<SystemGrant>, name: &str) -> Result<()> {
+        let Audited { .. } = grant;
         let networks = self.podman.networks();
         let call = async { networks.get(name).remove().await.map(drop).map_err(failure::of_client) };
         self.deadline().bound(self.timed("DELETE networks/{id}", call)).await
@@ -52,7 +57,12 @@ impl Engine {
     /// Makes the tenant's network of the granted mode; fine if it exists. Containers on it find each other by name.
     ///
     /// `isolate` keeps isolated bridges apart: all of ours are.
-    pub async fn ensure_network(&self, grant: &CreateGrant, installation: &str, deadline: Deadline) -> Result<()> {
+    pub async fn ensure_network(
+        &self,
+        grant: &Audited<CreateGrant>,
+        installation: &str,
+        deadline: Deadline,
+    ) -> Result<()> {
         let mode = grant.spec().network;
         let Some(name) = network_name(grant.tenant(), mode) else { return Ok(()) };
         let opts = NetworkCreateOpts::builder()

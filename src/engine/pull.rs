@@ -7,7 +7,7 @@ use podman_api::opts::{PullOpts, PullPolicy};
 
 use super::{Deadline, Engine, failure};
 use crate::domain::{Error, Kind, Result};
-use crate::policy::grant::ImageGrant;
+use crate::policy::grant::{Audited, ImageGrant};
 
 /// How far a pull is. What Podman writes of it names mirrors and addresses, and stays here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,7 +48,7 @@ impl Engine {
     ///
     /// One failure for whatever went wrong: the difference would make pulls a scanner of the host's network (SECURITY
     /// rule 23).
-    pub async fn pull(&self, grant: &ImageGrant, tell: impl Fn(PullProgress)) -> Result<()> {
+    pub async fn pull(&self, grant: &Audited<ImageGrant>, tell: impl Fn(PullProgress)) -> Result<()> {
         let _place = self.pulls.enter(&grant.tenant().id).await?;
         let mut progress = PullProgress { step: PullStep::Resolving, layers: 0 };
         tell(progress);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::spec::{INSTALLATION, own_label, volume_id, volume_name};
 use super::{Deadline, Engine, failure};
 use crate::domain::{Kind, Result};
-use crate::policy::grant::{SystemGrant, VolumeGrant};
+use crate::policy::grant::{Audited, SystemGrant, VolumeGrant};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -16,7 +16,12 @@ struct Listed {
 
 impl Engine {
     /// Makes the volume; fine if it exists.
-    pub async fn create_volume(&self, grant: &VolumeGrant, installation: &str, deadline: Deadline) -> Result<()> {
+    pub async fn create_volume(
+        &self,
+        grant: &Audited<VolumeGrant>,
+        installation: &str,
+        deadline: Deadline,
+    ) -> Result<()> {
         let opts = VolumeCreateOpts::builder()
             .name(volume_name(grant.id()))
             .driver("local")
@@ -43,15 +48,15 @@ impl Engine {
     }
 
     /// Takes away a volume that no row owns. `Conflict` while a container has it.
-    pub async fn remove_own_volume(&self, grant: &SystemGrant, id: &str) -> Result<()> {
-        let SystemGrant { .. } = grant;
+    pub async fn remove_own_volume(&self, grant: &Audited<SystemGrant>, id: &str) -> Result<()> {
+        let Audited { .. } = grant;
         let volume = self.podman.volumes().get(volume_name(id));
         let call = async { volume.delete().await.map_err(failure::of_client) };
         self.deadline().bound(self.timed("DELETE volumes/{id}", call)).await
     }
 
     /// Takes the volume away with what is in it; fine if it is gone. `Conflict` while a container has it.
-    pub async fn remove_volume(&self, grant: &VolumeGrant, deadline: Deadline) -> Result<()> {
+    pub async fn remove_volume(&self, grant: &Audited<VolumeGrant>, deadline: Deadline) -> Result<()> {
         let volume = self.podman.volumes().get(volume_name(grant.id()));
         let call = async {
             let delete = async { volume.delete().await.map_err(failure::of_client) };

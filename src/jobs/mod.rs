@@ -18,6 +18,8 @@ use crate::store::Store;
 /// Between two rounds once everything is settled, and while something is not.
 const SETTLED: Duration = Duration::from_secs(60);
 const UNSETTLED: Duration = Duration::from_secs(5);
+/// Between two looks for old rows of the audit log.
+const PRUNE_PAUSE: Duration = Duration::from_secs(3600);
 /// While Podman is away.
 const AWAY: Duration = Duration::from_secs(2);
 /// Before Podman's events are asked for again.
@@ -150,6 +152,19 @@ pub async fn sweep(lifecycle: Lifecycle, grant: SystemGrant) {
         if let Err(error) = lifecycle.delete_marked_tenants(&grant).await {
             tracing::warn!(?error, "deleted tenants could not be looked for");
         }
+    }
+}
+
+/// Takes away audit rows that are older than that, every hour, for ever.
+pub async fn prune_audit(store: Store, keep: Duration) {
+    let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+    loop {
+        match store.prune_audit(store.now_ms().saturating_sub(keep_ms)).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "old rows of the audit log were taken away"),
+            Err(error) => tracing::warn!(?error, "old rows of the audit log could not be taken away"),
+        }
+        tokio::time::sleep(PRUNE_PAUSE).await;
     }
 }
 

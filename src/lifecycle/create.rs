@@ -3,14 +3,14 @@
 use super::{Claim, Lifecycle};
 use crate::domain::{Attempt, EngineId, Error, Kind, PublishedPort, Result, timestamp_ms};
 use crate::engine::{Deadline, Identity, Status};
-use crate::policy::grant::{ContainerGrant, CreateGrant};
+use crate::policy::grant::{Audited, ContainerGrant, CreateGrant};
 use crate::store::{Container, Promised, Reservation, State};
 
 /// A container that was just made.
 #[derive(Debug)]
 pub struct CreatedContainer {
     /// Leave to act on it.
-    pub grant: ContainerGrant,
+    pub grant: Audited<ContainerGrant>,
     /// How it is.
     pub status: Status,
     /// The ports it publishes.
@@ -20,12 +20,12 @@ pub struct CreatedContainer {
 impl Lifecycle {
     /// Makes what was granted, unless an earlier try of this attempt did. On failure nothing is left, or what is left is
     /// marked and taken away later.
-    pub async fn create(&self, grant: CreateGrant, attempt: Option<Attempt>) -> Result<CreatedContainer> {
-        let this = self.clone();
-        self.to_the_end(async move { this.create_steps(&grant, attempt.as_ref()).await }).await
+    pub async fn create(&self, grant: Audited<CreateGrant>, attempt: Option<Attempt>) -> Result<CreatedContainer> {
+        let (this, entry) = (self.clone(), grant.entry().clone());
+        self.to_the_end(&entry, async move { this.create_steps(&grant, attempt.as_ref()).await }).await
     }
 
-    async fn create_steps(&self, grant: &CreateGrant, attempt: Option<&Attempt>) -> Result<CreatedContainer> {
+    async fn create_steps(&self, grant: &Audited<CreateGrant>, attempt: Option<&Attempt>) -> Result<CreatedContainer> {
         let deadline = self.engine.deadline();
         if let Some(made) = self.made_before(grant, attempt, deadline).await? {
             return Ok(made);
@@ -47,6 +47,7 @@ impl Lifecycle {
             attempt,
         };
         let (row, ports) = self.store.reserve_container(grant.tenant(), &reservation).await?;
+        grant.entry().identify(&row.id);
         let claim = self.claim(&row.id).ok_or_else(|| Error::internal("a new row is already claimed"))?;
         self.fail_point.reached("create.reserved");
 
@@ -82,7 +83,7 @@ impl Lifecycle {
     /// What an earlier try made, whose caller never heard of it.
     async fn made_before(
         &self,
-        grant: &CreateGrant,
+        grant: &Audited<CreateGrant>,
         attempt: Option<&Attempt>,
         deadline: Deadline,
     ) -> Result<Option<CreatedContainer>> {
@@ -102,11 +103,11 @@ impl Lifecycle {
     /// What follows once Podman has it.
     async fn settle(
         &self,
-        grant: &CreateGrant,
+        grant: &Audited<CreateGrant>,
         row: &Container,
         engine_id: &EngineId,
         deadline: Deadline,
-    ) -> Result<(ContainerGrant, Status)> {
+    ) -> Result<(Audited<ContainerGrant>, Status)> {
         self.store.record_engine_id(row, engine_id).await?;
         self.fail_point.reached("create.recorded");
         let made = grant.made(row, engine_id.clone());
@@ -122,7 +123,7 @@ impl Lifecycle {
     }
 
     /// Takes back what was made so far. What fails here stays marked in the ledger for the reconciler.
-    async fn undo(&self, row: Container, engine_id: Option<EngineId>, grant: &CreateGrant, _claim: Claim) {
+    async fn undo(&self, row: Container, engine_id: Option<EngineId>, grant: &Audited<CreateGrant>, _claim: Claim) {
         let deadline = self.engine.deadline();
         let undone = async {
             // Without an answer Podman may still have made it: its label tells.

@@ -3,12 +3,17 @@
 use super::Lifecycle;
 use crate::domain::{CommandLine, ExecUser, Kind, Result};
 use crate::engine::{ExecRequest, Execution};
-use crate::policy::grant::ContainerGrant;
+use crate::policy::grant::{Audited, ContainerGrant};
 
 impl Lifecycle {
     /// Runs a command line. A string goes to `/bin/sh`; where the container has none and the string needs none, its
     /// words run directly.
-    pub async fn exec(&self, grant: &ContainerGrant, line: &CommandLine, user: Option<ExecUser>) -> Result<Execution> {
+    pub async fn exec(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        line: &CommandLine,
+        user: Option<ExecUser>,
+    ) -> Result<Execution> {
         let deadline = self.engine.deadline();
         let in_use = self.in_use(&grant.row().id);
         let request = |command| ExecRequest { command, user: user.clone(), stdin: None };

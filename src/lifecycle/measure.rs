@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Lifecycle;
 use crate::domain::{Kind, Result, Signal};
 use crate::policy::grant::SystemGrant;
+use crate::store::{Deed, Object, Outcome};
 
 /// How long one measurement may take. Podman walks over every file.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,7 +21,7 @@ impl Lifecycle {
         };
         let next = row.id.clone();
         let Some(engine_id) = row.engine_id.clone() else { return Ok((next, Duration::ZERO)) };
-        let grant = system.over(&row, engine_id);
+        let grant = system.over(&row, engine_id.clone());
         let begun = Instant::now();
         let measured = self.engine.stored_bytes(&grant, self.engine.deadline().within(PATIENCE)).await;
         let took = begun.elapsed();
@@ -46,7 +47,13 @@ impl Lifecycle {
                 limit = usage.limit,
                 "stopped: it writes on beyond its tenant's quota of stored_bytes"
             );
-            self.kill(grant, Signal::KILL).await?;
+            let reason = format!("stored_bytes: {} of {} used, and it writes on", usage.used, usage.limit);
+            let deed = Deed::of_the_system("killContainer", Object::from(&row), Some(&reason));
+            let entry = self.store.announce_upkeep(deed).await?;
+            let system = system.announced(entry.clone());
+            let killed = self.kill(system.over_container(&row, engine_id), Signal::KILL).await;
+            entry.end(Outcome::of(&killed));
+            killed?;
         }
         Ok((next, took))
     }

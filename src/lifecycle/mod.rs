@@ -12,6 +12,7 @@ mod reconcile;
 mod remove;
 mod run;
 mod tenants;
+mod upkeep;
 mod users;
 mod volumes;
 mod watch;
@@ -25,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::{Error, Kind, Result};
 use crate::engine::{Deadline, Engine};
-use crate::store::Store;
+use crate::store::{Entry, Outcome, Store};
 
 pub use create::CreatedContainer;
 pub use fail_point::FailPoint;
@@ -50,6 +51,7 @@ pub struct Lifecycle {
     used: Arc<Mutex<HashMap<String, usize>>>,
     vanished: Arc<Mutex<HashSet<String>>>,
     pulls: pulls::Pulls,
+    announced: upkeep::Announced,
 }
 
 impl Lifecycle {
@@ -67,6 +69,7 @@ impl Lifecycle {
             used: Arc::default(),
             vanished: Arc::default(),
             pulls: pulls::Pulls::default(),
+            announced: upkeep::Announced::default(),
         }
     }
 
@@ -81,9 +84,19 @@ impl Lifecycle {
         self.unsettled.notified().await;
     }
 
-    /// Runs `work` to its end even if the caller stops waiting for it.
-    async fn to_the_end<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        self.tasks.spawn(work).await.map_err(Error::internal)?
+    /// Runs `work` to its end even if the caller stops waiting for it, and notes how it ended.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        entry: &Entry,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let entry = entry.clone();
+        let noted = async move {
+            let ended = work.await;
+            entry.note(Outcome::of(&ended));
+            ended
+        };
+        self.tasks.spawn(noted).await.map_err(Error::internal)?
     }
 
     /// A claim as soon as whoever has it lets go; `Conflict` if that takes longer than the deadline.

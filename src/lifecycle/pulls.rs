@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use super::Lifecycle;
 use crate::domain::{Error, ImageRef, Kind, PullPolicy, Result};
 use crate::engine::{Deadline, Image, PullProgress, not_pulled};
-use crate::policy::grant::ImageGrant;
+use crate::policy::grant::{Audited, ImageGrant};
+use crate::store::Outcome;
 
 /// How far a pull is, and how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(super) struct Pulls(Arc<Mutex<HashMap<ImageRef, watch::Receiver<Pull>>>>);
 impl Lifecycle {
     /// Pulls the image, or joins the pull of it that runs, whoever began that. The receiver's last value is how it
     /// ended; a slow reader misses steps, not the end.
-    pub fn pull(&self, grant: &ImageGrant) -> watch::Receiver<Pull> {
+    pub fn pull(&self, grant: &Audited<ImageGrant>) -> watch::Receiver<Pull> {
         let mut running = self.pulls.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(joined) = running.get(grant.reference()) {
             return joined.clone();
@@ -40,6 +41,7 @@ impl Lifecycle {
             let _ended = Ended { pulls: this.pulls.clone(), reference: grant.reference().clone() };
             let outcome =
                 this.engine.pull(&grant, |progress| tell.send_modify(|pull| *pull = Pull::Running(progress))).await;
+            grant.entry().note(Outcome::of(&outcome));
             tell.send_modify(|pull| *pull = if outcome.is_ok() { Pull::Done } else { Pull::Failed });
         });
         told
@@ -47,7 +49,12 @@ impl Lifecycle {
 
     /// The image as the host has it, once the policy is done with. `NotFound` if it cannot be had, `EngineTimeout` if
     /// its pull takes longer than the deadline; the pull goes on then.
-    pub(super) async fn obtain(&self, grant: &ImageGrant, policy: PullPolicy, deadline: Deadline) -> Result<Image> {
+    pub(super) async fn obtain(
+        &self,
+        grant: &Audited<ImageGrant>,
+        policy: PullPolicy,
+        deadline: Deadline,
+    ) -> Result<Image> {
         let on_host = async || self.engine.image(grant, deadline).await;
         match policy {
             PullPolicy::Never => return on_host().await,

@@ -7,8 +7,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::Lifecycle;
 use crate::domain::{Error, Kind, Result, TenantSlug};
 use crate::engine::Labelled;
-use crate::policy::grant::SystemGrant;
-use crate::store::{Container, Volume};
+use crate::policy::grant::{Audited, SystemGrant};
+use crate::store::{Container, Deed, Object, Volume};
 
 /// What a round found and settled.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,9 @@ struct Rows {
     unsettled: Vec<Container>,
     volumes: Vec<Volume>,
 }
+
+/// Why something goes that no row names.
+const ORPHAN: &str = "it carries our label, and nobody owns it";
 
 /// Tenants that a round works on at once.
 const TENANTS_AT_ONCE: usize = 16;
@@ -169,15 +172,23 @@ impl Lifecycle {
             Ok(()) => gone += 1,
             Err(error) => tracing::warn!(what, ?error, "what nobody owns could not be removed"),
         };
-        for container in containers {
-            let removed = self.engine.remove_orphan(grant, &container, self.engine.deadline()).await;
-            note(removed, container.engine_id.short());
+        for found in containers {
+            let object = Object::of_kind("container").with_id(&found.row_id);
+            let deed = Deed::of_the_system("removeContainer", object, Some(ORPHAN));
+            let deadline = self.engine.deadline();
+            let removing =
+                async |grant: &Audited<SystemGrant>| self.engine.remove_orphan(grant, &found, deadline).await;
+            note(self.upkeep(grant, &found.row_id, deed, removing).await, found.engine_id.short());
         }
         for network in networks {
-            note(self.engine.remove_own_network(grant, &network).await, &network);
+            let deed = Deed::of_the_system("removeNetwork", Object::named("network", &network), Some(ORPHAN));
+            let removing = async |grant: &Audited<SystemGrant>| self.engine.remove_own_network(grant, &network).await;
+            note(self.upkeep(grant, &network, deed, removing).await, &network);
         }
         for volume in volumes {
-            note(self.engine.remove_own_volume(grant, &volume).await, &volume);
+            let deed = Deed::of_the_system("removeVolume", Object::of_kind("volume").with_id(&volume), Some(ORPHAN));
+            let removing = async |grant: &Audited<SystemGrant>| self.engine.remove_own_volume(grant, &volume).await;
+            note(self.upkeep(grant, &volume, deed, removing).await, &volume);
         }
         Ok(gone)
     }
@@ -186,17 +197,24 @@ impl Lifecycle {
         let Some(_claim) = self.claim(&row.id) else { return Ok(false) };
         // What was unsettled when the list was read may have been settled by whoever worked on it since.
         let Some(row) = self.store.unsettled_container(&row.id).await? else { return Ok(false) };
-        self.take_back(grant, &row).await.map(|()| true)
+        self.take_back(grant, &row, "it was half made or half removed").await.map(|()| true)
     }
 
-    pub(super) async fn take_back(&self, grant: &SystemGrant, row: &Container) -> Result<()> {
+    /// Takes away what the ledger has under this row, and the row.
+    pub(super) async fn take_back(&self, grant: &SystemGrant, row: &Container, reason: &str) -> Result<()> {
+        let deed = Deed::of_the_system("removeContainer", Object::from(row), Some(reason));
+        let removing = async |grant: &Audited<SystemGrant>| self.take_back_steps(grant, row).await;
+        self.upkeep(grant, &row.id, deed, removing).await
+    }
+
+    async fn take_back_steps(&self, grant: &Audited<SystemGrant>, row: &Container) -> Result<()> {
         let deadline = self.engine.deadline();
         let engine_id = match &row.engine_id {
             Some(engine_id) => Some(engine_id.clone()),
             None => self.engine.find_made(&row.tenant, &row.name, &row.id, deadline).await?,
         };
         if let Some(engine_id) = engine_id {
-            self.engine.remove(&grant.over(row, engine_id), deadline).await?;
+            self.engine.remove(&grant.over_container(row, engine_id), deadline).await?;
         }
         self.store.forget_container(row).await
     }

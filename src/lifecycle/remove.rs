@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::Lifecycle;
 use crate::domain::{Error, Kind, Result};
-use crate::policy::grant::{ContainerGrant, SystemGrant};
-use crate::store::Container;
+use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
+use crate::store::{Container, Deed, Object};
 
 impl Lifecycle {
     /// Takes the container away. Without `force`, `Conflict` if it runs.
-    pub async fn remove(&self, grant: ContainerGrant, force: bool) -> Result<()> {
-        let this = self.clone();
-        self.to_the_end(async move { this.remove_steps(&grant, force).await }).await
+    pub async fn remove(&self, grant: Audited<ContainerGrant>, force: bool) -> Result<()> {
+        let (this, entry) = (self.clone(), grant.entry().clone());
+        self.to_the_end(&entry, async move { this.remove_steps(&grant, force).await }).await
     }
 
     /// Begins to take away every container whose time has come. Tenants do not wait for each other: one's container that
@@ -41,13 +41,17 @@ impl Lifecycle {
     async fn expire_one(&self, system: &SystemGrant, row: &Container) {
         let Some(engine_id) = row.engine_id.clone() else { return };
         let (tenant, name) = (row.tenant.slug.as_str(), row.name.as_str());
-        match self.remove(system.over(row, engine_id), true).await {
+        let deed = Deed::of_the_system("expireContainer", Object::from(row), None);
+        let removing = self.upkeep(system, &row.id, deed, async |system| {
+            self.remove(system.over_container(row, engine_id), true).await
+        });
+        match removing.await {
             Ok(()) => tracing::info!(tenant, container.name = name, "a container expired"),
             Err(error) => tracing::warn!(tenant, container.name = name, ?error, "an expired container stays"),
         }
     }
 
-    async fn remove_steps(&self, grant: &ContainerGrant, force: bool) -> Result<()> {
+    async fn remove_steps(&self, grant: &Audited<ContainerGrant>, force: bool) -> Result<()> {
         let deadline = self.engine.deadline();
         if !force {
             match self.engine.status(grant, deadline).await {
@@ -69,6 +73,8 @@ impl Lifecycle {
             return Err(error);
         }
         self.fail_point.reached("remove.removed");
-        self.store.forget_container(row).await
+        self.store.forget_container(row).await?;
+        self.announced.forget(&row.id);
+        Ok(())
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::Lifecycle;
 use crate::domain::{Kind, Result, Signal, Tenant};
 use crate::engine::{Deadline, Status};
-use crate::policy::grant::{ContainerGrant, SystemGrant};
+use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
 use crate::store::{Container, State};
 
 impl Lifecycle {
     /// Starts it; fine if it runs. `Quota` if the tenant has as many running as it may.
-    pub async fn start(&self, grant: ContainerGrant) -> Result<()> {
-        let this = self.clone();
-        self.to_the_end(async move {
+    pub async fn start(&self, grant: Audited<ContainerGrant>) -> Result<()> {
+        let (this, entry) = (self.clone(), grant.entry().clone());
+        self.to_the_end(&entry, async move {
             let deadline = this.engine.deadline();
             this.take_running(&grant).await?;
             let started = this.engine.start(&grant, deadline).await;
@@ -22,9 +22,9 @@ impl Lifecycle {
     }
 
     /// Stops it after `patience` at the latest; fine if it does not run.
-    pub async fn stop(&self, grant: ContainerGrant, patience: Duration) -> Result<()> {
-        let this = self.clone();
-        self.to_the_end(async move {
+    pub async fn stop(&self, grant: Audited<ContainerGrant>, patience: Duration) -> Result<()> {
+        let (this, entry) = (self.clone(), grant.entry().clone());
+        self.to_the_end(&entry, async move {
             this.engine.stop(&grant, patience, this.engine.deadline()).await?;
             this.store.give_back_running(grant.row()).await
         })
@@ -32,9 +32,9 @@ impl Lifecycle {
     }
 
     /// Stops it if it runs, and starts it.
-    pub async fn restart(&self, grant: ContainerGrant, patience: Duration) -> Result<()> {
-        let this = self.clone();
-        self.to_the_end(async move {
+    pub async fn restart(&self, grant: Audited<ContainerGrant>, patience: Duration) -> Result<()> {
+        let (this, entry) = (self.clone(), grant.entry().clone());
+        self.to_the_end(&entry, async move {
             let deadline = this.engine.deadline();
             this.take_running(&grant).await?;
             let started = this.engine.restart(&grant, patience, deadline).await;
@@ -44,7 +44,7 @@ impl Lifecycle {
     }
 
     /// Sends its main process a signal.
-    pub async fn kill(&self, grant: ContainerGrant, signal: Signal) -> Result<()> {
+    pub async fn kill(&self, grant: Audited<ContainerGrant>, signal: Signal) -> Result<()> {
         self.engine.kill(&grant, signal, self.engine.deadline()).await
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Lifecycle;
 use crate::domain::{Kind, Result, Tenant};
-use crate::policy::grant::SystemGrant;
+use crate::policy::grant::{Audited, SystemGrant};
+use crate::store::{Deed, Object};
 
 /// How long a deletion rests after Podman did not answer.
 const AFTER_A_HANG: Duration = Duration::from_secs(10);
@@ -30,24 +31,36 @@ impl Lifecycle {
     }
 
     async fn delete_tenant(&self, system: &SystemGrant, tenant: &Tenant) -> Result<()> {
+        if !self.empty_tenant(system, tenant).await? {
+            return Ok(());
+        }
+        self.fail_point.reached("delete.emptied");
+        let deed = Deed::of_the_system("deleteTenant", Object::from(tenant), Some("everything that it owned is gone"));
+        let forgetting = async |system: &Audited<SystemGrant>| {
+            self.engine.remove_networks(system, tenant, self.engine.deadline()).await?;
+            self.fail_point.reached("delete.disconnected");
+            self.store.forget_tenant(tenant, system.entry()).await
+        };
+        self.upkeep(system, &tenant.id, deed, forgetting).await?;
+        tracing::info!(tenant = %tenant.slug, "a tenant was deleted");
+        Ok(())
+    }
+
+    /// Takes away all that the tenant owns; false if something is left that somebody else is working on.
+    async fn empty_tenant(&self, system: &SystemGrant, tenant: &Tenant) -> Result<bool> {
         for row in self.store.all_containers(tenant).await? {
             // What somebody else is working on is looked at again in the next round.
-            let Some(_claim) = self.claim(&row.id) else { return Ok(()) };
+            let Some(_claim) = self.claim(&row.id) else { return Ok(false) };
             // Somebody may have removed it since the list was read; marking a row that is gone changes nothing.
             self.store.mark_removing(&row).await?;
             self.fail_point.reached("delete.marked");
-            self.take_back(system, &row).await?;
+            self.take_back(system, &row, "its tenant is deleted").await?;
         }
         for volume in self.store.all_volumes(tenant).await? {
             if !self.settle_volume(system, &volume, true).await? {
-                return Ok(());
+                return Ok(false);
             }
         }
-        self.fail_point.reached("delete.emptied");
-        self.engine.remove_networks(system, tenant, self.engine.deadline()).await?;
-        self.fail_point.reached("delete.disconnected");
-        self.store.forget_tenant(tenant).await?;
-        tracing::info!(tenant = %tenant.slug, "a tenant was deleted");
-        Ok(())
+        Ok(true)
     }
 }

@@ -8,7 +8,7 @@ use sha_crypt::password_hash::PasswordHasher;
 use super::Lifecycle;
 use crate::domain::{ContainerPath, Error, ExecUser, Kind, Password, Result, Shell, Username, Words};
 use crate::engine::{Deadline, Ended, ExecRequest, Execution, FileWrite};
-use crate::policy::grant::ContainerGrant;
+use crate::policy::grant::{Audited, ContainerGrant};
 
 /// A user to add.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ const FIRST_ID: u32 = 1000;
 
 impl Lifecycle {
     /// Adds the user with a home directory. `Conflict` if there is one of that name, or the container does not run.
-    pub async fn add_user(&self, grant: &ContainerGrant, user: &NewUser) -> Result<()> {
+    pub async fn add_user(&self, grant: &Audited<ContainerGrant>, user: &NewUser) -> Result<()> {
         let deadline = self.engine.deadline();
         // Files that are read, changed and written again: one at a time.
         let _alone = deadline.bound(async { Ok(self.alone(&grant.row().id).await) }).await?;
@@ -51,7 +51,7 @@ impl Lifecycle {
     }
 
     /// By chpasswd, which reads `name:password` lines: neither part can hold a line break, nor the name a colon.
-    async fn set_password(&self, grant: &ContainerGrant, user: &NewUser, deadline: Deadline) -> Result<()> {
+    async fn set_password(&self, grant: &Audited<ContainerGrant>, user: &NewUser, deadline: Deadline) -> Result<()> {
         let Some(password) = &user.password else { return Ok(()) };
         let line = format!("{}:{}\n", user.username.as_str(), password.reveal());
         match self.run(grant, &["chpasswd"], Some(line), deadline).await {
@@ -69,7 +69,7 @@ impl Lifecycle {
     /// password is given.
     async fn write_accounts(
         &self,
-        grant: &ContainerGrant,
+        grant: &Audited<ContainerGrant>,
         user: &NewUser,
         accounts: &[u8],
         deadline: Deadline,
@@ -97,7 +97,7 @@ impl Lifecycle {
 
     async fn run(
         &self,
-        grant: &ContainerGrant,
+        grant: &Audited<ContainerGrant>,
         words: &[&str],
         stdin: Option<String>,
         deadline: Deadline,
@@ -112,7 +112,7 @@ impl Lifecycle {
 
     async fn write(
         &self,
-        grant: &ContainerGrant,
+        grant: &Audited<ContainerGrant>,
         path: &str,
         content: Vec<u8>,
         mode: u32,

@@ -3,20 +3,20 @@
 use super::Lifecycle;
 use super::create::unfinished;
 use crate::domain::{Attempt, Error, Result, VolumeName};
-use crate::policy::grant::{SystemGrant, TenantGrant, VolumeGrant};
-use crate::store::{State, Volume};
+use crate::policy::grant::{Audited, SystemGrant, TenantGrant, VolumeGrant};
+use crate::store::{Deed, Object, State, Volume};
 
 impl Lifecycle {
     /// Makes a volume, unless an earlier try of this attempt did. On failure nothing is left, or what is left is marked
     /// and taken away later.
     pub async fn create_volume(
         &self,
-        grant: TenantGrant,
+        grant: Audited<TenantGrant>,
         name: VolumeName,
         attempt: Option<Attempt>,
     ) -> Result<Volume> {
-        let this = self.clone();
-        self.to_the_end(async move {
+        let (this, entry) = (self.clone(), grant.entry().clone());
+        self.to_the_end(&entry, async move {
             if let Some(made) = this.volume_made_before(&grant, attempt.as_ref()).await? {
                 return Ok(made);
             }
@@ -52,9 +52,9 @@ impl Lifecycle {
     }
 
     /// Takes a volume away with what is in it. `Conflict` while a container has it.
-    pub async fn remove_volume(&self, grant: VolumeGrant) -> Result<()> {
-        let this = self.clone();
-        self.to_the_end(async move {
+    pub async fn remove_volume(&self, grant: Audited<VolumeGrant>) -> Result<()> {
+        let (this, entry) = (self.clone(), grant.entry().clone());
+        self.to_the_end(&entry, async move {
             let volume = grant.row();
             let _claim = this.claim_in_time(&volume.id, this.engine.deadline()).await?;
             this.store.mark_volume_removing(volume).await?;
@@ -64,7 +64,7 @@ impl Lifecycle {
         .await
     }
 
-    async fn take_back_volume(&self, grant: &VolumeGrant, volume: &Volume) -> Result<()> {
+    async fn take_back_volume(&self, grant: &Audited<VolumeGrant>, volume: &Volume) -> Result<()> {
         self.engine.remove_volume(grant, self.engine.deadline()).await?;
         self.store.forget_volume(volume).await
     }
@@ -75,6 +75,14 @@ impl Lifecycle {
         if !removing && !self.store.is_unsettled_volume(&volume.id).await? {
             return Ok(false);
         }
-        self.take_back_volume(&system.over_volume(volume), volume).await.map(|()| true)
+        let (verb, reason) = if removing {
+            ("removeVolume", "its tenant is deleted")
+        } else {
+            ("removeVolume", "it was half made or half removed")
+        };
+        let deed = Deed::of_the_system(verb, Object::from(volume), Some(reason));
+        let taking_back =
+            async |system: &Audited<SystemGrant>| self.take_back_volume(&system.over_volume(volume), volume).await;
+        self.upkeep(system, &volume.id, deed, taking_back).await.map(|()| true)
     }
 }

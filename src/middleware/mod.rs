@@ -1,5 +1,6 @@
 //! The layers around every request, one a file.
 
+mod audit;
 mod cors;
 mod envelope;
 mod idempotency;
@@ -23,6 +24,7 @@ use crate::config::{Live, Network};
 use crate::domain::World;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
+use crate::store::Store;
 
 pub use idempotency::Idempotency;
 
@@ -32,6 +34,8 @@ pub struct Parts {
     pub contract: Arc<Contract>,
     /// Recognises tokens.
     pub auth: Authenticator,
+    /// Has the audit log.
+    pub store: Store,
     /// Budget of each tenant.
     pub tenants: Arc<Limiter<String>>,
     /// Budget of each address that shows no valid token.
@@ -55,6 +59,7 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
     let Parts {
         contract,
         auth,
+        store,
         tenants,
         addresses,
         trusted_proxies,
@@ -73,6 +78,8 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
         // What the document promises about paths, queries and body types, the same for everybody. After the limits,
         // so that guessing paths is not free.
         .with(syntax::Syntax)
+        // How what was begun ended, and who was refused what. Inside of the envelope, because it wants to know why.
+        .with(audit::Audit { store })
         // What failed further in becomes the envelope, panics too; from here on every outcome is a response.
         .with(envelope::Envelope { world })
         // One budget a tenant, one an address. After identification, because a valid token must not be turned away

@@ -2,6 +2,7 @@
 
 use super::Policy;
 use crate::domain::{AccountName, Error, Kind, Login, Principal, Result, Role, Scope, Tenant, TenantSlug};
+use crate::store::Object;
 
 /// Leave to manage the accounts of one tenant, or the platform administrators.
 pub struct AccountsGrant {
@@ -18,6 +19,11 @@ impl AccountsGrant {
     /// What an account of that name signs in with.
     pub fn login(&self, name: AccountName) -> Login {
         Login { tenant: self.tenant.as_ref().map(|tenant| tenant.slug.clone()), name }
+    }
+
+    /// The account, as the audit log names it.
+    pub fn object(&self, login: &Login) -> Object {
+        Object::named("account", login.to_string()).of(self.tenant.as_ref())
     }
 
     /// The role that this text names, if it goes with these accounts and the principal may give it.
@@ -50,7 +56,29 @@ impl AccountsGrant {
     }
 }
 
+/// Leave to read who did what, of one tenant or of all.
+pub struct AuditGrant {
+    tenant: Option<Tenant>,
+}
+
+impl AuditGrant {
+    /// Whose entries; none: everybody's.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.tenant.as_ref()
+    }
+}
+
 impl Policy {
+    /// Leave to read the audit log: a tenant's part of it, or all of it for the platform.
+    pub fn audit(&self, principal: &Principal, scope: Scope) -> Result<AuditGrant> {
+        Self::check_scope(principal, scope)?;
+        match (&principal.tenant, principal.role) {
+            (Some(tenant), _) => Ok(AuditGrant { tenant: Some(tenant.clone()) }),
+            (None, Role::Platform) => Ok(AuditGrant { tenant: None }),
+            (None, _) => Err(Error::internal("a principal without a tenant that is not the platform's")),
+        }
+    }
+
     /// Leave to manage the accounts beside the principal's own.
     pub fn accounts(&self, principal: &Principal, scope: Scope) -> Result<AccountsGrant> {
         Self::check_scope(principal, scope)?;

@@ -1,8 +1,42 @@
 //! Proofs that policy said yes. Only policy can make one; the engine acts on nothing else (STYLE: linkerd's `Permitted`).
+//!
+//! Whatever changes something asks for an [`Audited`] proof: one that was announced in the audit log first.
+
+use std::ops::Deref;
 
 use super::spec::ContainerSpec;
 use crate::domain::{ContainerName, EngineId, ImageRef, Principal, Tenant};
-use crate::store::{Container, Volume};
+use crate::store::{Container, Entry, Volume};
+
+/// A proof, and the entry in the audit log that says what will be done with it.
+#[derive(Debug, Clone)]
+pub struct Audited<G> {
+    grant: G,
+    entry: Entry,
+}
+
+impl<G> Audited<G> {
+    pub(super) fn new(grant: G, entry: Entry) -> Self {
+        Self { grant, entry }
+    }
+
+    /// The entry, for noting how it ended.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    fn of<T>(&self, grant: T) -> Audited<T> {
+        Audited { grant, entry: self.entry.clone() }
+    }
+}
+
+impl<G> Deref for Audited<G> {
+    type Target = G;
+
+    fn deref(&self) -> &G {
+        &self.grant
+    }
+}
 
 /// A principal may do what one scope allows, within its tenant.
 #[derive(Debug, Clone)]
@@ -16,10 +50,13 @@ impl TenantGrant {
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }
+}
 
+impl Audited<TenantGrant> {
     /// Who may work within a tenant may act on the volume it just made.
-    pub fn made_volume(&self, row: &Volume) -> VolumeGrant {
-        VolumeGrant { row: row.clone() }
+    pub fn made_volume(&self, row: &Volume) -> Audited<VolumeGrant> {
+        self.entry.identify(&row.id);
+        self.of(VolumeGrant { row: row.clone() })
     }
 }
 
@@ -117,15 +154,17 @@ impl CreateGrant {
     pub fn spec(&self) -> &ContainerSpec {
         &self.spec
     }
+}
 
+impl Audited<CreateGrant> {
     /// The image that was admitted.
-    pub fn image(&self) -> ImageGrant {
-        ImageGrant { tenant: self.within.tenant.clone(), reference: self.spec.image.clone() }
+    pub fn image(&self) -> Audited<ImageGrant> {
+        self.of(ImageGrant { tenant: self.within.tenant.clone(), reference: self.spec.image.clone() })
     }
 
     /// Who may create a container may act on what came of it.
-    pub fn made(&self, row: &Container, engine_id: EngineId) -> ContainerGrant {
-        ContainerGrant { row: row.clone(), engine_id }
+    pub fn made(&self, row: &Container, engine_id: EngineId) -> Audited<ContainerGrant> {
+        self.of(ContainerGrant { row: row.clone(), engine_id })
     }
 }
 
@@ -139,13 +178,25 @@ impl SystemGrant {
         Self(())
     }
 
+    /// A container of the ledger, under the id that Podman gave it, for looking at it.
+    pub fn over(&self, row: &Container, engine_id: EngineId) -> ContainerGrant {
+        ContainerGrant { row: row.clone(), engine_id }
+    }
+
+    /// The same for what was announced.
+    pub fn announced(&self, entry: Entry) -> Audited<Self> {
+        Audited { grant: self.clone(), entry }
+    }
+}
+
+impl Audited<SystemGrant> {
     /// A volume of the ledger.
-    pub fn over_volume(&self, row: &Volume) -> VolumeGrant {
-        VolumeGrant { row: row.clone() }
+    pub fn over_volume(&self, row: &Volume) -> Audited<VolumeGrant> {
+        self.of(VolumeGrant { row: row.clone() })
     }
 
     /// A container of the ledger, under the id that Podman gave it.
-    pub fn over(&self, row: &Container, engine_id: EngineId) -> ContainerGrant {
-        ContainerGrant { row: row.clone(), engine_id }
+    pub fn over_container(&self, row: &Container, engine_id: EngineId) -> Audited<ContainerGrant> {
+        self.of(self.over(row, engine_id))
     }
 }

@@ -5,6 +5,7 @@
 mod administration;
 mod admission;
 pub mod grant;
+mod intent;
 mod places;
 pub mod spec;
 
@@ -14,13 +15,14 @@ use std::time::Duration;
 use crate::config::{self, Config, Live, Profile, Share};
 use crate::domain::{
     Details, Error, ImagePattern, ImageRef, ImageRequest, Kind, Mount, MountSource, MountTarget, Principal,
-    PublishedPort, PullPolicy, Resource, Result, Scope, Tenant,
+    PublishedPort, PullPolicy, Resource, Result, Scope, Tenant, VolumeName,
 };
-use crate::store::{Container, ImagePolicy, State, Store, Usage, Volume, exceeded};
+use crate::store::{Asker, Container, Entry, ImagePolicy, Object, Room, Store, Usage, Volume, exceeded};
 
-pub use administration::AccountsGrant;
+pub use administration::{AccountsGrant, AuditGrant};
 pub use admission::{CreateRequest, LimitsRequest, PortRequest};
-use grant::{ContainerGrant, CreateGrant, ImageGrant, TenantGrant, VolumeGrant};
+use grant::{Audited, ContainerGrant, CreateGrant, ImageGrant, TenantGrant, VolumeGrant};
+pub use intent::{Change, Intent, Read, Remove, Stop};
 pub use places::Place;
 use places::{Full, Places};
 use spec::USER_IDS;
@@ -69,17 +71,6 @@ impl Rules {
     }
 }
 
-/// What will be done with a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
-    /// Look at it.
-    Read,
-    /// Change it, or something in it.
-    Change,
-    /// Take it away; the only intent that one half-removed still admits.
-    Remove,
-}
-
 impl Policy {
     /// Policy over these records.
     pub fn new(config: &Config, store: Store) -> Self {
@@ -123,28 +114,32 @@ impl Policy {
         Ok(TenantGrant { principal: principal.clone(), tenant })
     }
 
-    /// Leave to act on the container that the principal's tenant calls by this name or id.
-    pub async fn container(
+    /// Leave to act on the container that the principal's tenant calls by this name or id. Announced where it is more
+    /// than looking.
+    pub async fn container<I: Intent>(
         &self,
-        principal: &Principal,
+        asker: &Asker,
         scope: Scope,
-        intent: Intent,
+        intent: I,
         name_or_id: &str,
-    ) -> Result<ContainerGrant> {
-        let within = self.in_tenant(principal, scope)?;
+    ) -> Result<I::Grant> {
+        let within = self.in_tenant(asker, scope)?;
         let found = self.store.container(within.tenant(), name_or_id).await?;
         let row = found.ok_or_else(Error::no_container)?;
-        if row.state == State::Removing && intent == Intent::Change {
-            return Err(Error::new(Kind::Conflict, "the container is being removed"));
-        }
+        intent.check(&row)?;
         let engine_id = row.engine_id.clone().ok_or_else(Error::no_container)?;
-        if scope == Scope::Files && intent == Intent::Change {
+        if scope == Scope::Files && I::NEEDS_ROOM {
             self.store.check_stored(within.tenant()).await?;
         }
         if row.idle_seconds.is_some() && matches!(scope, Scope::Exec | Scope::Files) {
             self.store.touch_container(&row).await?;
         }
-        Ok(ContainerGrant { row, engine_id })
+        intent.grant(self, asker, ContainerGrant { row, engine_id }).await
+    }
+
+    /// Says in the audit log what a principal that may do it will do; whatever changes something asks for the entry.
+    pub async fn announce(&self, asker: &Asker, object: Object) -> Result<Entry> {
+        self.store.announce(asker, object, Room::Needed).await
     }
 
     /// Puts a container's end off, to so many seconds from now within its profile's bound.
@@ -210,8 +205,8 @@ impl Policy {
     }
 
     /// Leave to create what was asked for, if the tenant may use its image.
-    pub async fn create(&self, principal: &Principal, request: CreateRequest) -> Result<CreateGrant> {
-        let within = self.in_tenant(principal, Scope::ContainersWrite)?;
+    pub async fn create(&self, asker: &Asker, request: CreateRequest) -> Result<Audited<CreateGrant>> {
+        let within = self.in_tenant(asker, Scope::ContainersWrite)?;
         let profile_name = request.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.into());
         // One reading of the rules for the whole request.
         let rules = self.rules.get();
@@ -223,7 +218,7 @@ impl Policy {
         if !given {
             return Err(Error::new(Kind::Forbidden, format!("the profile {profile_name:?} is not allowed here")));
         }
-        let image = self.images(principal, Scope::ContainersWrite).await?.resolve(&admitted.image)?;
+        let image = self.images(asker, Scope::ContainersWrite).await?.resolve(&admitted.image)?;
         let pull = match admitted.pull {
             Some(asked) => rules.within_pull(asked)?,
             None => PullPolicy::Missing.min(rules.images.pull),
@@ -231,7 +226,9 @@ impl Policy {
         let mounts = self.mounts(&within, &rules, &admitted.mounts).await?;
         let first_user_id = self.first_user_id(&within).await?;
         let (name, spec) = admitted.complete((image.reference, pull), (profile_name, profile), mounts, first_user_id);
-        Ok(CreateGrant { within, name, spec })
+        let asker = asker.noting(format!("image {}, profile {}", spec.image, spec.profile));
+        let entry = self.announce(&asker, Object::named("container", name.as_str())).await?;
+        Ok(Audited::new(CreateGrant { within, name, spec }, entry))
     }
 
     /// Whether the tenant may use the profile. One that does not exist was given to nobody.
@@ -260,11 +257,20 @@ impl Policy {
         Ok(found)
     }
 
-    /// Leave to act on the volume that the principal's tenant calls by this name.
-    pub async fn volume(&self, principal: &Principal, scope: Scope, name: &str) -> Result<VolumeGrant> {
-        let within = self.in_tenant(principal, scope)?;
+    /// Leave to make a volume of this name.
+    pub async fn create_volume(&self, asker: &Asker, scope: Scope, name: &VolumeName) -> Result<Audited<TenantGrant>> {
+        let within = self.in_tenant(asker, scope)?;
+        let entry = self.announce(asker, Object::named("volume", name.as_str())).await?;
+        Ok(Audited::new(within, entry))
+    }
+
+    /// Leave to take away the volume that the principal's tenant calls by this name.
+    pub async fn remove_volume(&self, asker: &Asker, scope: Scope, name: &str) -> Result<Audited<VolumeGrant>> {
+        let within = self.in_tenant(asker, scope)?;
         let row = self.store.volume(within.tenant(), name).await?;
-        row.map(|row| VolumeGrant { row }).ok_or_else(|| Error::new(Kind::NotFound, "no such volume"))
+        let row = row.ok_or_else(|| Error::new(Kind::NotFound, "no such volume"))?;
+        let entry = self.store.announce(asker, Object::from(&row), Room::NotNeeded).await?;
+        Ok(Audited::new(VolumeGrant { row }, entry))
     }
 
     /// The volumes of the principal's tenant.
@@ -286,19 +292,21 @@ impl Policy {
     /// Leave to pull an image that the tenant may use.
     pub async fn pull(
         &self,
-        principal: &Principal,
+        asker: &Asker,
         scope: Scope,
         image: &str,
         asked: Option<&str>,
-    ) -> Result<(ImageGrant, PullPolicy)> {
+    ) -> Result<(Audited<ImageGrant>, PullPolicy)> {
         let mut wrong = Details::default();
         let image = wrong.take("image", ImageRequest::parse(image));
         let asked = wrong.take_optional("policy", asked, str::parse);
         let Some(image) = image else { return Err(wrong.into_error()) };
         wrong.finish()?;
-        let images = self.images(principal, scope).await?;
+        let images = self.images(asker, scope).await?;
         let grant = images.resolve(&image)?;
-        Ok((grant, self.rules.get().within_pull(asked.unwrap_or(PullPolicy::Always))?))
+        let policy = self.rules.get().within_pull(asked.unwrap_or(PullPolicy::Always))?;
+        let entry = self.announce(asker, Object::named("image", grant.reference.as_str())).await?;
+        Ok((Audited::new(grant, entry), policy))
     }
 
     /// The first of the tenant's host ids, all of its profiles the same.

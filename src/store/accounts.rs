@@ -1,8 +1,10 @@
 //! Accounts and their password hashes.
 
+use std::fmt;
+
 use sqlx::AnyConnection;
 
-use super::{Store, TenantMeans, is_duplicate};
+use super::{Entry, Store, TenantMeans, is_duplicate};
 use crate::domain::{Attempt, Error, Kind, Login, Principal, Result, Role, Tenant};
 
 /// Most accounts of one tenant, and most platform administrators: the store is everybody's.
@@ -33,6 +35,16 @@ pub struct NewAccount {
     pub role: Role,
     /// argon2id, PHC string.
     pub password_hash: String,
+}
+
+/// What changes, and nothing of a password but that it does.
+impl fmt::Display for AccountChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = self.role.map(|role| format!("role {}", role.as_str()));
+        let disabled = self.disabled.map(|disabled| if disabled { "disabled" } else { "enabled" }.to_owned());
+        let password = self.password_hash.as_ref().map(|_| "another password".to_owned());
+        f.write_str(&[role, disabled, password].into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// An account as those see it who manage it.
@@ -110,15 +122,23 @@ impl Store {
         role: Role,
         password_hash: &str,
         attempt: Option<&Attempt>,
+        entry: &Entry,
     ) -> Result<()> {
+        let id = self.id_for(attempt);
         let mut tx = self.begin().await?;
-        self.insert_account(&mut tx, &self.id_for(attempt), (login, role, password_hash)).await?;
+        self.insert_account(&mut tx, &id, (login, role, password_hash)).await?;
         tx.commit().await?;
+        entry.identify(&id);
         Ok(())
     }
 
     /// Makes accounts, and those of their tenants that are missing with these means: all or none.
-    pub async fn create_accounts(&self, accounts: &[NewAccount], means: &TenantMeans) -> Result<()> {
+    pub async fn create_accounts(
+        &self,
+        accounts: &[NewAccount],
+        means: &TenantMeans,
+        _entries: &[Entry],
+    ) -> Result<()> {
         let mut tx = self.begin().await?;
         for NewAccount { login, role, password_hash } in accounts {
             if let Some(slug) = &login.tenant {
@@ -190,9 +210,19 @@ impl Store {
         row.map(InfoRow::into_info).transpose()
     }
 
+    /// Whose account of that login it is, disabled or not: none where there is none, and no tenant where it is the
+    /// platform's.
+    pub async fn account_tenant(&self, login: &Login) -> Result<Option<Option<Tenant>>> {
+        let row: Option<(Option<String>,)> = sqlx::query_as("SELECT tenant_id FROM accounts WHERE login = $1")
+            .bind(login.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|(id,)| Some(Tenant { id: id?, slug: login.tenant.clone()? })))
+    }
+
     /// Changes an account, and ends all that was issued to it. `Conflict` if it is not what it was when it was looked at,
     /// if no platform administrator would be left, or if an identity provider decides what is to be changed.
-    pub async fn change_account(&self, account: &AccountInfo, change: &AccountChange) -> Result<()> {
+    pub async fn change_account(&self, account: &AccountInfo, change: &AccountChange, _entry: &Entry) -> Result<()> {
         if change.role.is_some_and(|role| (role == Role::Platform) != account.login.tenant.is_none()) {
             return Err(Error::invalid(PLATFORM_IS_APART));
         }
@@ -225,7 +255,7 @@ impl Store {
     }
 
     /// Takes an account away. `Conflict` as for a change.
-    pub async fn delete_account(&self, account: &AccountInfo) -> Result<()> {
+    pub async fn delete_account(&self, account: &AccountInfo, _entry: &Entry) -> Result<()> {
         let mut tx = self.begin().await?;
         let done = sqlx::query("DELETE FROM accounts WHERE id = $1 AND role = $2")
             .bind(&account.id)

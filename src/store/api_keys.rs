@@ -1,6 +1,6 @@
 //! Keys for programs.
 
-use super::{Account, Store, is_duplicate};
+use super::{Account, Entry, Store, is_duplicate};
 use crate::domain::{Error, Kind, Principal, Result, Scope};
 
 /// Most keys of one account: the store is everybody's.
@@ -64,7 +64,7 @@ const COLUMNS: &str = "id, name, scopes, created_ms, expires_ms, last_used_ms";
 
 impl Store {
     /// Makes a key. `Conflict` if the account has one of that name.
-    pub async fn create_api_key(&self, owner: &Principal, key: &NewApiKey<'_>) -> Result<ApiKey> {
+    pub async fn create_api_key(&self, owner: &Principal, key: &NewApiKey<'_>, _entry: &Entry) -> Result<ApiKey> {
         let now = self.world.now_ms();
         let scopes = key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ");
         let expires_ms = key.lasts_ms.map(|lasts| now.saturating_add(lasts));
@@ -117,6 +117,7 @@ impl Store {
         id: &str,
         digest: &str,
         overlap_ms: i64,
+        _entry: &Entry,
     ) -> Result<Option<ApiKey>> {
         let text = sqlx::AssertSqlSafe(format!(
             "UPDATE api_keys SET previous_digest = digest, previous_until_ms = $1, digest = $2
@@ -133,7 +134,7 @@ impl Store {
     }
 
     /// Takes a key of the account away. Whether there was one.
-    pub async fn delete_api_key(&self, owner: &Principal, id: &str) -> Result<bool> {
+    pub async fn delete_api_key(&self, owner: &Principal, id: &str, _entry: &Entry) -> Result<bool> {
         let done = sqlx::query("DELETE FROM api_keys WHERE id = $1 AND account_id = $2")
             .bind(id)
             .bind(&owner.account_id)

@@ -1,6 +1,6 @@
 //! The keys that sign tokens: in the store, so that every gateway over it takes what any of them signed.
 
-use super::Store;
+use super::{Entry, Store};
 use crate::domain::Result;
 
 /// An Ed25519 key.
@@ -29,7 +29,7 @@ impl Store {
     }
 
     /// Adds a key that signs from now on. The others verify for `overlap_ms` more.
-    pub async fn rotate_signing_key(&self, new_pem: &str, overlap_ms: i64) -> Result<String> {
+    pub async fn rotate_signing_key(&self, new_pem: &str, overlap_ms: i64, entry: &Entry) -> Result<String> {
         let (id, now) = ((self.world.new_id)(), self.world.now_ms());
         let mut tx = self.begin().await?;
         sqlx::query("DELETE FROM signing_keys WHERE retires_ms <= $1").bind(now).execute(&mut *tx).await?;
@@ -44,6 +44,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
+        entry.identify(&id);
         Ok(id)
     }
 

@@ -1,11 +1,13 @@
 //! The database: tenants, accounts, and the ledger that says who owns which container.
 //!
 //! SQLite or PostgreSQL, by one text of SQL: parameters are `$1`, types TEXT and BIGINT. Methods on a tenant's data take
-//! the tenant first. Writes that read first come one after the other, so that two gateways, or a gateway and the command
-//! line, never both act on the same reading.
+//! the tenant first. What changes tenants, accounts and keys asks for the [`Entry`] that announced it. Writes that read
+//! first come one after the other, so that two gateways, or a gateway and the command line, never both act on the same
+//! reading.
 
 mod accounts;
 mod api_keys;
+mod audit;
 mod backup;
 mod census;
 mod containers;
@@ -37,6 +39,10 @@ use crate::metrics::Metrics;
 
 pub use accounts::{Account, AccountChange, AccountInfo, NewAccount, PLATFORM_IS_APART};
 pub use api_keys::{ApiKey, KeyRecord, NewApiKey};
+pub use audit::{
+    Asker, AuditCursor, AuditEntry, AuditFilter, Course, Deed, Ended, Entry, Finding, Head, Noted, Object, Outcome,
+    Report, Room, verify_copy,
+};
 pub use backup::{RestoreOptions, Restored, Scratch};
 pub use census::Census;
 pub use containers::{Container, Promised, State};
@@ -60,6 +66,7 @@ pub struct Store {
     default_quotas: Live<DefaultQuotas>,
     running: idempotency::Running,
     metrics: Metrics,
+    audit: audit::Audit,
     world: World,
 }
 
@@ -78,8 +85,10 @@ impl Store {
         MIGRATIONS.run(&store.pool).await.map_err(|error| {
             Error::new(Kind::StoreDown, "the store's schema cannot be brought up to date").because(error)
         })?;
-        store.found_installation().await?;
-        Ok(store)
+        let installation = found_installation(&store.pool, world).await?;
+        let Self { pool, is_postgres, gateway, .. } = &store;
+        let audit = audit::Audit::start(pool.clone(), *is_postgres, Arc::clone(gateway), installation, world);
+        Ok(Self { audit, ..store })
     }
 
     /// Opens a database that is there, and leaves its schema as it is: another program may work on it.
@@ -114,24 +123,19 @@ impl Store {
         };
         let options = AnyConnectOptions::from_str(&url).map_err(|_| failed("its URL is wrong".into()))?;
         let pool = pool.connect_with(options.disable_statement_logging()).await?;
+        let gateway: Arc<str> = gateway.into();
+        // Nothing is announced to a database that nobody opened to work on.
+        let audit = audit::Audit::start(pool.clone(), is_postgres, Arc::clone(&gateway), String::new(), world);
         Ok(Self {
             pool,
             is_postgres,
-            gateway: gateway.into(),
+            gateway,
             default_quotas: Live::new(default_quotas),
             running: idempotency::Running::default(),
             metrics,
+            audit,
             world,
         })
-    }
-
-    async fn found_installation(&self) -> Result<()> {
-        sqlx::query("INSERT INTO installation (only_row, id, created_ms) VALUES (1, $1, $2) ON CONFLICT DO NOTHING")
-            .bind((self.world.new_id)())
-            .bind(self.world.now_ms())
-            .execute(&self.pool)
-            .await?;
-        Ok(())
     }
 
     /// This installation's identifier: 32 hex digits, made once.
@@ -161,16 +165,9 @@ impl Store {
         self.world.now_ms()
     }
 
-    /// Begins to write. Whoever else begins waits for the end: SQLite's own lock, and as much on PostgreSQL.
     async fn begin(&self) -> Result<Transaction<'static, Any>> {
         let asked = Instant::now();
-        let tx = if self.is_postgres {
-            let mut tx = self.pool.begin().await?;
-            tx.execute(POSTGRES_LOCK).await?;
-            tx
-        } else {
-            self.pool.begin_with("BEGIN IMMEDIATE").await?
-        };
+        let tx = begin(&self.pool, self.is_postgres).await?;
         self.metrics.store_took("begin", asked.elapsed());
         Ok(tx)
     }
@@ -179,6 +176,26 @@ impl Store {
     pub fn set_default_quotas(&self, quotas: DefaultQuotas) {
         self.default_quotas.set(quotas);
     }
+}
+
+/// Begins to write. Whoever else begins waits for the end: SQLite's own lock, and as much on PostgreSQL.
+async fn begin(pool: &AnyPool, is_postgres: bool) -> Result<Transaction<'static, Any>> {
+    if !is_postgres {
+        return Ok(pool.begin_with("BEGIN IMMEDIATE").await?);
+    }
+    let mut tx = pool.begin().await?;
+    tx.execute(POSTGRES_LOCK).await?;
+    Ok(tx)
+}
+
+/// The installation's identifier, made where there is none.
+async fn found_installation(pool: &AnyPool, world: World) -> Result<String> {
+    sqlx::query("INSERT INTO installation (only_row, id, created_ms) VALUES (1, $1, $2) ON CONFLICT DO NOTHING")
+        .bind((world.new_id)())
+        .bind(world.now_ms())
+        .execute(pool)
+        .await?;
+    Ok(sqlx::query_scalar("SELECT id FROM installation").fetch_one(pool).await?)
 }
 
 const SQLITE_SETTINGS: &str =

@@ -1,7 +1,7 @@
 //! Sessions, and the refresh tokens that carry them on.
 
-use super::{Account, Store};
-use crate::domain::{Principal, Result};
+use super::{Account, Entry, Store};
+use crate::domain::{Error, Login, Principal, Result};
 
 /// What presenting a refresh token came to.
 pub enum Refreshed {
@@ -15,7 +15,13 @@ pub enum Refreshed {
 
 impl Store {
     /// Begins a session of this account, with a refresh token or without. Its identifier.
-    pub async fn begin_session(&self, account: &Account, lasts_ms: i64, digest: Option<&str>) -> Result<String> {
+    pub async fn begin_session(
+        &self,
+        account: &Account,
+        lasts_ms: i64,
+        digest: Option<&str>,
+        entry: &Entry,
+    ) -> Result<String> {
         let (id, now) = ((self.world.new_id)(), self.world.now_ms());
         let mut tx = self.begin().await?;
         sqlx::query("INSERT INTO sessions (id, account_id, epoch, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5)")
@@ -30,11 +36,24 @@ impl Store {
             insert_token(&mut tx, digest, &id).await?;
         }
         tx.commit().await?;
+        entry.identify(&id);
         Ok(id)
     }
 
+    /// The session of a refresh token, used or not, and whose it is.
+    pub async fn session_of_token(&self, digest: &str) -> Result<Option<(String, Login)>> {
+        let found: Option<(String, String)> = sqlx::query_as(
+            "SELECT s.id, a.login FROM refresh_tokens r
+             JOIN sessions s ON s.id = r.session_id JOIN accounts a ON a.id = s.account_id WHERE r.digest = $1",
+        )
+        .bind(digest)
+        .fetch_optional(&self.pool)
+        .await?;
+        found.map(|(id, login)| Ok((id, Login::parse(&login).map_err(Error::internal)?))).transpose()
+    }
+
     /// Uses up one refresh token and puts another in its place.
-    pub async fn refresh_session(&self, used: &str, new: &str) -> Result<Refreshed> {
+    pub async fn refresh_session(&self, used: &str, new: &str, _entry: &Entry) -> Result<Refreshed> {
         let now = self.world.now_ms();
         let mut tx = self.begin().await?;
         let session: Option<String> = sqlx::query_scalar(
@@ -68,7 +87,7 @@ impl Store {
     }
 
     /// Ends the session that this principal came in.
-    pub async fn end_session(&self, principal: &Principal) -> Result<()> {
+    pub async fn end_session(&self, principal: &Principal, _entry: &Entry) -> Result<()> {
         sqlx::query("UPDATE sessions SET ended_ms = $1 WHERE id = $2 AND account_id = $3 AND ended_ms IS NULL")
             .bind(self.world.now_ms())
             .bind(principal.session_id.as_deref())
@@ -79,7 +98,7 @@ impl Store {
     }
 
     /// Ends everything that was issued to this account: sessions and tokens.
-    pub async fn raise_epoch(&self, account_id: &str) -> Result<()> {
+    pub async fn raise_epoch(&self, account_id: &str, _entry: &Entry) -> Result<()> {
         sqlx::query("UPDATE accounts SET epoch = epoch + 1 WHERE id = $1").bind(account_id).execute(&self.pool).await?;
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! Tenants and the images they may use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use sqlx::AnyConnection;
 
-use super::{Store, is_duplicate};
+use super::{Entry, Store, is_duplicate};
 use crate::domain::{
     Attempt, Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Result, Tenant, TenantLimit, TenantSlug,
 };
@@ -33,9 +34,29 @@ pub struct TenantMeans {
     pub limits: Option<BTreeMap<TenantLimit, i64>>,
 }
 
+/// What is replaced, and by what.
+impl fmt::Display for TenantMeans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = |what: &str, all: Vec<String>| match &all[..] {
+            [] => format!("no {what}"),
+            all => format!("{what} {}", all.join(" ")),
+        };
+        let images = self.images.as_ref().map(|all| listed("images", all.iter().map(ToString::to_string).collect()));
+        let alias = |(name, target): (&ImageRequest, &ImageRef)| format!("{}={target}", name.as_str());
+        let aliases = self.aliases.as_ref().map(|all| listed("aliases", all.iter().map(alias).collect()));
+        let profiles = self.profiles.as_ref().map(|all| listed("profiles", all.iter().cloned().collect()));
+        let quota = |(resource, maximum): (&Resource, &i64)| format!("{}={maximum}", resource.as_str());
+        let quotas = self.quotas.as_ref().map(|all| listed("quotas", all.iter().map(quota).collect()));
+        let limit = |(limit, value): (&TenantLimit, &i64)| format!("{}={value}", limit.as_str());
+        let limits = self.limits.as_ref().map(|all| listed("limits", all.iter().map(limit).collect()));
+        let said: Vec<String> = [images, aliases, profiles, quotas, limits].into_iter().flatten().collect();
+        f.write_str(&said.join("; "))
+    }
+}
+
 impl Store {
     /// Replaces what a tenant may use.
-    pub async fn set_means(&self, tenant: &Tenant, means: &TenantMeans) -> Result<()> {
+    pub async fn set_means(&self, tenant: &Tenant, means: &TenantMeans, _entry: &Entry) -> Result<()> {
         let mut tx = self.begin().await?;
         let mut clear: Vec<&'static str> = Vec::new();
         clear.extend(means.images.as_ref().map(|_| "DELETE FROM tenant_images WHERE tenant_id = $1"));
@@ -52,7 +73,7 @@ impl Store {
     }
 
     /// Adds to what a tenant may use; an alias, quota or limit that exists is changed.
-    pub async fn add_means(&self, tenant: &Tenant, means: &TenantMeans) -> Result<()> {
+    pub async fn add_means(&self, tenant: &Tenant, means: &TenantMeans, _entry: &Entry) -> Result<()> {
         let mut tx = self.begin().await?;
         write_means(&mut tx, tenant, means).await?;
         tx.commit().await?;
@@ -85,11 +106,13 @@ impl Store {
         slug: &TenantSlug,
         means: &TenantMeans,
         attempt: Option<&Attempt>,
+        entry: &Entry,
     ) -> Result<Tenant> {
         let tenant = Tenant { id: self.id_for(attempt), slug: slug.clone() };
         let mut tx = self.begin().await?;
         self.insert_tenant(&mut tx, &tenant, means).await?;
         tx.commit().await?;
+        entry.identify(&tenant.id);
         Ok(tenant)
     }
 
@@ -116,7 +139,7 @@ impl Store {
     }
 
     /// Takes a reference from a tenant's list. Containers made from it stay.
-    pub async fn disallow_image(&self, tenant: &Tenant, reference: &ImagePattern) -> Result<bool> {
+    pub async fn disallow_image(&self, tenant: &Tenant, reference: &ImagePattern, _entry: &Entry) -> Result<bool> {
         let done = sqlx::query("DELETE FROM tenant_images WHERE tenant_id = $1 AND reference = $2")
             .bind(&tenant.id)
             .bind(reference.as_str())
@@ -135,7 +158,7 @@ impl Store {
     }
 
     /// Marks a tenant for deletion: from now on its accounts are nobody, and what it owns goes.
-    pub async fn mark_deleting(&self, tenant: &Tenant) -> Result<()> {
+    pub async fn mark_deleting(&self, tenant: &Tenant, _entry: &Entry) -> Result<()> {
         sqlx::query("UPDATE tenants SET deleting = 1 WHERE id = $1").bind(&tenant.id).execute(&self.pool).await?;
         Ok(())
     }
@@ -152,7 +175,7 @@ impl Store {
     }
 
     /// The tenant owns nothing any more: takes away its record, with its accounts, quotas and user ids.
-    pub async fn forget_tenant(&self, tenant: &Tenant) -> Result<()> {
+    pub async fn forget_tenant(&self, tenant: &Tenant, _entry: &Entry) -> Result<()> {
         sqlx::query("DELETE FROM tenants WHERE id = $1 AND deleting = 1").bind(&tenant.id).execute(&self.pool).await?;
         Ok(())
     }

@@ -271,7 +271,7 @@ async fn somebody_stays_on_postgresql() {
 async fn an_account_is_changed_as_it_was_seen() {
     use podgate::config;
     use podgate::domain::{Kind, Login, Role};
-    use podgate::store::{AccountChange, Store};
+    use podgate::store::{AccountChange, Deed, Object, Store};
 
     let site = Site::new();
     site.run(&["tenant", "create", "acme"], "").succeeded();
@@ -283,14 +283,16 @@ async fn an_account_is_changed_as_it_was_seen() {
             .unwrap();
     let login = Login::parse("acme/bob").unwrap();
     let seen = store.account_info(&login).await.unwrap().unwrap();
+    let deed = Deed::of_the_system("changeAccount", Object::of_kind("account"), None);
+    let entry = store.announce_upkeep(deed).await.unwrap();
     let promoted = AccountChange { role: Some(Role::Admin), ..AccountChange::default() };
-    store.change_account(&seen, &promoted).await.unwrap();
+    store.change_account(&seen, &promoted, &entry).await.unwrap();
     let takeover = AccountChange { password_hash: Some("x".into()), ..AccountChange::default() };
-    assert_eq!(store.change_account(&seen, &takeover).await.unwrap_err().kind, Kind::Conflict);
-    assert_eq!(store.delete_account(&seen).await.unwrap_err().kind, Kind::Conflict);
+    assert_eq!(store.change_account(&seen, &takeover, &entry).await.unwrap_err().kind, Kind::Conflict);
+    assert_eq!(store.delete_account(&seen, &entry).await.unwrap_err().kind, Kind::Conflict);
     // Nor is one of the same name the same.
     let seen = store.account_info(&login).await.unwrap().unwrap();
-    store.delete_account(&seen).await.unwrap();
-    store.create_account(&login, Role::Admin, "y", None).await.unwrap();
-    assert_eq!(store.change_account(&seen, &takeover).await.unwrap_err().kind, Kind::Conflict);
+    store.delete_account(&seen, &entry).await.unwrap();
+    store.create_account(&login, Role::Admin, "y", None, &entry).await.unwrap();
+    assert_eq!(store.change_account(&seen, &takeover, &entry).await.unwrap_err().kind, Kind::Conflict);
 }

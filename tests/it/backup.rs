@@ -181,7 +181,7 @@ async fn is_one_moment(site: Site) {
     story.site.run(&["backup", file.to_str().unwrap(), "--force"], "").succeeded();
     assert_eq!(tables(&file)["volumes"].len(), 40);
     let beside = std::fs::read_dir(&story.site.dir).unwrap().count();
-    assert_eq!(beside, 7, "five backups, the configuration and the data");
+    assert_eq!(beside, 8, "five backups, the configuration, the data, and what the gateway wrote");
     let piped = story.site.run(&["backup", "-"], "").succeeded();
     assert!(piped.starts_with("{\"podgate_backup\":1,"), "{piped:.60}");
 }

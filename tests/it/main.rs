@@ -8,6 +8,8 @@ mod support;
 mod administration;
 mod api_keys;
 mod attempts;
+mod audit;
+mod audit_log;
 mod auth;
 mod backup;
 mod command_line;

@@ -243,7 +243,8 @@ impl Site {
 
     /// Starts a gateway and waits until it listens.
     pub async fn start(&self) -> Gateway {
-        let mut child = self.command(&["serve"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let stdout = std::fs::OpenOptions::new().append(true).create(true).open(self.dir.join("stdout")).unwrap();
+        let mut child = self.command(&["serve"]).stdin(Stdio::null()).stdout(stdout).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (lines, written) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
         std::thread::spawn(move || {

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use client::{Answer, Client};
 pub use forwarder::Forwarder;
 pub use gateway::{Gateway, Site, Story, Tenant};
-pub use ledger::Ledger;
+pub use ledger::{Audited, Ledger};
 pub use podman::Podman;
 
 /// The images of `scripts/test-images`.

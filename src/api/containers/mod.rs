@@ -18,10 +18,10 @@ use super::json::Strict;
 use super::model::Command;
 use super::parameter::Flag;
 use super::{Context, Tag};
-use crate::domain::{Kind, PublishedPort, Result, timestamp_ms};
+use crate::domain::{Kind, PublishedPort, Result, Signal, timestamp_ms};
 use crate::engine::{Deadline, LogRequest, Status};
-use crate::policy::grant::ContainerGrant;
-use crate::policy::{CreateRequest, Intent, LimitsRequest, PortRequest};
+use crate::policy::grant::{Audited, ContainerGrant};
+use crate::policy::{Change, CreateRequest, Intent, LimitsRequest, PortRequest, Read, Remove, Stop};
 use crate::store::State;
 
 use cursor::Cursor;
@@ -131,7 +131,7 @@ impl Containers {
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
     ) -> poem::Result<Json<ContainerResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Read, &name).await?;
+        let grant = self.0.policy.container(who.principal(), who.scope(), Read, &name).await?;
         let status = self.status(&grant, self.0.engine.deadline()).await?;
         let ports = self.0.policy.published_ports(&grant).await?;
         let row = grant.row();
@@ -165,7 +165,7 @@ impl Containers {
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.changing(&who, &name).await?;
+        let grant = self.over(&who, Change, &name).await?;
         self.0.lifecycle.start(grant.clone()).await?;
         Ok(now(&grant, "started"))
     }
@@ -183,7 +183,7 @@ impl Containers {
         #[oai(default = "default_stop_seconds", validator(maximum(value = "300")))]
         timeout: Query<u32>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.changing(&who, &name).await?;
+        let grant = self.over(&who, Stop, &name).await?;
         self.0.lifecycle.stop(grant.clone(), Duration::from_secs(timeout.0.into())).await?;
         Ok(now(&grant, "stopped"))
     }
@@ -201,7 +201,7 @@ impl Containers {
         #[oai(default = "default_stop_seconds", validator(maximum(value = "300")))]
         timeout: Query<u32>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.changing(&who, &name).await?;
+        let grant = self.over(&who, Change, &name).await?;
         self.0.lifecycle.restart(grant.clone(), Duration::from_secs(timeout.0.into())).await?;
         Ok(now(&grant, "restarted"))
     }
@@ -216,7 +216,7 @@ impl Containers {
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.changing(&who, &name).await?;
+        let grant = self.over(&who, Change, &name).await?;
         self.0.engine.pause(&grant, self.0.engine.deadline()).await?;
         Ok(now(&grant, "paused"))
     }
@@ -231,7 +231,7 @@ impl Containers {
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
-        let grant = self.changing(&who, &name).await?;
+        let grant = self.over(&who, Change, &name).await?;
         self.0.engine.unpause(&grant, self.0.engine.deadline()).await?;
         Ok(now(&grant, "unpaused"))
     }
@@ -250,7 +250,10 @@ impl Containers {
         signal: Query<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
         let signal = signal.parse().map_err(|message: String| invalid_parameter("signal", &message))?;
-        let grant = self.changing(&who, &name).await?;
+        let grant = match signal {
+            Signal::KILL => self.over(&who, Stop, &name).await?,
+            _ => self.over(&who, Change, &name).await?,
+        };
         self.0.lifecycle.kill(grant.clone(), signal).await?;
         Ok(now(&grant, "signalled"))
     }
@@ -267,7 +270,7 @@ impl Containers {
         name: Path<String>,
         body: Strict<RenewContainerRequest>,
     ) -> poem::Result<Json<ContainerRenewedResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Change, &name).await?;
+        let grant = self.over(&who, Change, &name).await?;
         let expires_ms = self.0.policy.renew(&grant, body.0.expires_in).await?;
         let renewed = ContainerRenewed { name: grant.row().name.to_string(), expires: expires_ms.map(timestamp_ms) };
         Ok(ContainerRenewedResponse::of(renewed))
@@ -286,7 +289,7 @@ impl Containers {
         #[oai(default)]
         force: Query<Flag>,
     ) -> poem::Result<Json<ContainerRemovedResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Remove, &name).await?;
+        let grant = self.0.policy.container(who.principal(), who.scope(), Remove, &name).await?;
         let name = grant.row().name.to_string();
         self.0.lifecycle.remove(grant, force.0.0).await?;
         Ok(ContainerRemovedResponse::of(ContainerRemoved { name, removed: true }))
@@ -311,7 +314,7 @@ impl Containers {
         #[oai(default)]
         timestamps: Query<Flag>,
     ) -> poem::Result<Json<ContainerLogsResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Intent::Read, &name).await?;
+        let grant = self.0.policy.container(who.principal(), who.scope(), Read, &name).await?;
         let request = LogRequest { tail: tail.0, since: since.0, timestamps: timestamps.0.0 };
         let (logs, lane) = self.0.engine.logs(&grant, &request, self.0.engine.deadline()).await?;
         who.holds(lane);
@@ -322,8 +325,11 @@ impl Containers {
 
 impl Containers {
     /// Leave to change the container of that name.
-    async fn changing(&self, who: &Caller<ContainersWrite>, name: &str) -> Result<ContainerGrant> {
-        self.0.policy.container(who.principal(), who.scope(), Intent::Change, name).await
+    async fn over<I>(&self, who: &Caller<ContainersWrite>, intent: I, name: &str) -> Result<Audited<ContainerGrant>>
+    where
+        I: Intent<Grant = Audited<ContainerGrant>>,
+    {
+        self.0.policy.container(who.principal(), who.scope(), intent, name).await
     }
 
     async fn item(&self, grant: ContainerGrant, deadline: Deadline) -> Result<(ContainerItem, Cursor)> {

@@ -1,0 +1,125 @@
+//! `podgate audit …`
+
+use std::io::BufRead;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{ConfigFile, Failure, load, print};
+use crate::app::{self, Opened};
+use crate::domain::{Error, Kind, parse_timestamp_ms};
+use crate::store::{AuditFilter, Ended, Finding, Head, Noted, Report, Store, verify_copy};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Check that no row was changed, taken out, added or moved, and say which.
+    ///
+    /// Prints where each chain ends. Note that where nobody who can write the database can write, and give it to a later
+    /// check: without it, a log whose end was cut off or which was computed anew looks whole.
+    Verify {
+        /// CHAIN:ROW:HASH, as an earlier check printed it. Repeatable.
+        #[arg(long = "head", value_name = "CHAIN:ROW:HASH", value_parser = parse_head)]
+        heads: Vec<Head>,
+        /// A copy (audit.file) to check as well, and to compare the database with.
+        #[arg(long, value_name = "FILE")]
+        copy: Option<PathBuf>,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Print what was done or refused, newest first, as lines of JSON.
+    List {
+        #[command(flatten)]
+        wanted: Wanted,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Print all rows as they are chained, in the form of the copy.
+    Export(ConfigFile),
+}
+
+#[derive(clap::Args)]
+pub(super) struct Wanted {
+    /// From then on, RFC 3339.
+    #[arg(long, value_parser = parse_timestamp_ms)]
+    since: Option<i64>,
+    /// Until before then, RFC 3339.
+    #[arg(long, value_parser = parse_timestamp_ms)]
+    until: Option<i64>,
+    /// Who, or an API key's public identifier.
+    #[arg(long)]
+    actor: Option<String>,
+    /// An operation's identifier.
+    #[arg(long)]
+    verb: Option<String>,
+    /// An object's name or identifier.
+    #[arg(long)]
+    object: Option<String>,
+    /// success, failed, refused or unknown.
+    #[arg(long, value_parser = str::parse::<Ended>)]
+    outcome: Option<Ended>,
+    /// A tenant's name.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+fn parse_head(text: &str) -> Result<Head, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [chain, sequence, hash] = parts[..] else { return Err("must be CHAIN:ROW:HASH".into()) };
+    let sequence = sequence.parse().map_err(|_| "ROW must be a number")?;
+    Ok(Head { chain: chain.to_owned(), sequence, hash: hash.to_owned() })
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Verify { heads, copy, file } => {
+            let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
+            Ok(verify(&store, heads, copy).await?)
+        }
+        Command::List { wanted, file } => {
+            let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
+            let Wanted { since, until, actor, verb, object, outcome, tenant, limit } = wanted;
+            let filter = AuditFilter { since_ms: since, until_ms: until, actor, verb, object, outcome, tenant };
+            for entry in store.audit_entries(None, &filter, None, limit).await? {
+                print(&format!("{}\n", entry.line()));
+            }
+            Ok(())
+        }
+        Command::Export(file) => {
+            let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
+            Ok(store.export_audit(|line| print(&format!("{line}\n"))).await?)
+        }
+    }
+}
+
+async fn verify(store: &Store, heads: Vec<Head>, copy: Option<PathBuf>) -> Result<(), Error> {
+    let (mut noted, mut wrong) = (Noted::default(), 0);
+    if let Some(path) = copy {
+        let file = std::fs::File::open(&path);
+        let file = file.map_err(|error| Error::new(Kind::NotFound, format!("{}: {error}", path.display())))?;
+        let (report, known) = verify_copy(std::io::BufReader::new(file).lines())?;
+        wrong += told(&path.display().to_string(), &report);
+        noted = known;
+    }
+    heads.into_iter().for_each(|head| noted.add(head));
+    let report = store.verify_audit(&noted).await?;
+    wrong += told("the database", &report);
+    for Head { chain, sequence, hash } in &report.heads {
+        print(&format!("{chain}:{sequence}:{hash}\n"));
+    }
+    if wrong == 0 {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Conflict, format!("the audit log is not whole: {wrong} finding(s)")))
+    }
+}
+
+fn told(place: &str, report: &Report) -> usize {
+    for Finding { chain, what } in &report.findings {
+        print(&format!("{place}: chain {chain}: {what}\n"));
+    }
+    print(&format!("{place}: {} rows, {} finding(s)\n", report.rows, report.findings.len()));
+    report.findings.len()
+}
