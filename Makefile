@@ -36,8 +36,8 @@ package: ## the Debian package, target/debian/podgate_*.deb
 	@scripts/package
 
 test-package: ## the package installed, upgraded, removed in a Debian of its own; the image built and run
-	@$(as_root) scripts/test-package $$(scripts/package)
-	@$(as_root) scripts/test-image target/release/podgate
+	@package=$$(scripts/package --debug) && $(as_root) scripts/test-package "$$package"
+	@$(as_root) scripts/test-image target/debug/podgate
 
 check: ## formatting, lints (warnings denied), spelling, dependencies
 	cargo fmt --check
