@@ -30,6 +30,7 @@ use crate::middleware::{self, Idempotency, Parts};
 use crate::policy::Policy;
 use crate::policy::grant::SystemGrant;
 use crate::store::Store;
+use crate::streams::Streams;
 use crate::{docs, jobs, serve};
 
 use operator::Watch;
@@ -168,9 +169,11 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
         metrics: metrics.clone(),
         certificates: Arc::new(certified.collect()),
     };
+    let streams = Streams::new(policy.clone(), auth.clone());
     let context = Context {
         auth: auth.clone(),
         policy: policy.clone(),
+        streams: streams.clone(),
         store: store.clone(),
         lifecycle: lifecycle.clone(),
         engine: engine.clone(),
@@ -242,6 +245,8 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     }
     let last = store.clone();
     jobs.spawn(jobs::beat(store, auth.clone(), config.idempotency));
+    jobs.spawn(jobs::check_streams(streams.clone()));
+    jobs.spawn(jobs::tell_events(lifecycle.clone()));
     jobs.spawn(jobs::forget_idle_budgets(tenants, addresses, auth));
     jobs.spawn(reloads.run());
     if config.operator.metrics_in_api {
@@ -258,6 +263,8 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     let shutdown = async {
         shutdown.await;
         notify::tell("STOPPING=1");
+        // Before the server waits for what is open.
+        streams.drain();
     };
     let cut = {
         // To the end: how the drain goes is worth watching, too.

@@ -15,13 +15,14 @@
 //! | `auth` | from a password or a token to a principal | `domain`, `config`, `metrics`, `store`, `limit` |
 //! | `limit` | how fast | `domain`, `config` |
 //! | `policy` | who may do what: grants and admission | `domain`, `config`, `store` |
+//! | `streams` | what stays open, and what ends it | `domain`, `auth`, `policy` |
 //! | `engine` | the only place that talks to Podman | `domain`, `config`, `metrics`, `policy::grant`, `policy::spec` |
 //! | `lifecycle` | several steps over store and engine | `domain`, `config`, `policy::grant`, `store`, `engine` |
-//! | `api` | typed operations, one file a resource | `domain`, `config`, `metrics`, `auth`, `policy`, `store`, `engine`, `lifecycle` |
+//! | `api` | typed operations, one file a resource | `domain`, `config`, `metrics`, `auth`, `policy`, `streams`, `store`, `engine`, `lifecycle` |
 //! | `docs` | the documentation page | `domain` |
 //! | `middleware` | the layers around every request | `domain`, `config`, `metrics`, `auth`, `limit`, `store`, `api` |
 //! | `serve` | accept loop, TLS, drain | `domain`, `config`, `metrics` |
-//! | `jobs` | what runs by itself | `domain`, `config`, `metrics`, `auth`, `limit`, `lifecycle`, `policy::grant`, `store` |
+//! | `jobs` | what runs by itself | `domain`, `config`, `metrics`, `auth`, `limit`, `lifecycle`, `policy::grant`, `store`, `streams` |
 //! | `app` | wiring | everything |
 //! | `cli` | the command line | everything |
 
@@ -41,3 +42,4 @@ pub mod middleware;
 pub mod policy;
 pub mod serve;
 pub mod store;
+pub mod streams;

@@ -13,6 +13,7 @@ use super::PREFIX;
 use super::document::{ALSO_TAKES, OAUTH2};
 use super::error::no_route;
 use super::idempotency::{self, TakesKey};
+use super::websocket::TICKET;
 use crate::domain::{Details, Error, Kind, Result, Scope};
 
 /// Where the document is served, below [`PREFIX`].
@@ -63,6 +64,8 @@ pub struct Operation {
     pub scope: Option<Scope>,
     /// Whether it takes an idempotency key.
     pub takes_key: Option<TakesKey>,
+    /// Whether it is a WebSocket: it switches protocols.
+    pub is_websocket: bool,
     query: HashSet<String>,
     body_types: Vec<String>,
 }
@@ -230,12 +233,15 @@ impl Operation {
         let scope = scopes.flatten().filter_map(|scope| scope.as_str()?.parse().ok()).next();
         let id = operation["operationId"].as_str().unwrap_or_default();
         let beside = operation[ALSO_TAKES].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let is_websocket = operation["responses"].get("101").is_some();
+        let ticket = is_websocket.then(|| TICKET.to_owned());
         Self {
             id: id.to_owned(),
             takes_key: TakesKey::of(id),
             scope,
             public: operation["security"].as_array().is_none_or(Vec::is_empty),
-            query: query.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).collect(),
+            is_websocket,
+            query: query.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).chain(ticket).collect(),
             body_types: content.map(|(media_type, _)| media_type.as_str()).chain(beside).map(str::to_owned).collect(),
         }
     }

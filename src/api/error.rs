@@ -16,6 +16,7 @@ pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
         Kind::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "ValidationError"),
         Kind::SlowBody => (StatusCode::REQUEST_TIMEOUT, "ValidationError"),
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "ValidationError"),
+        Kind::UpgradeNeeded => (StatusCode::UPGRADE_REQUIRED, "ValidationError"),
         Kind::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "ValidationError"),
         Kind::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "ValidationError"),
         Kind::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "AuthenticationError"),
@@ -57,6 +58,8 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     let mut response = Response::builder().status(status).content_type("application/json").body(body.to_string());
     response.set_data(ErrorType(type_name));
     let header = match &error.kind {
+        // RFC 9110, 15.5.22: it says to what.
+        Kind::UpgradeNeeded => Some(("upgrade", "websocket".to_owned())),
         Kind::Method(allow) => Some(("allow", allow.clone())),
         Kind::RateLimited(seconds) => Some(("retry-after", seconds.to_string())),
         Kind::EngineDown | Kind::StoreDown | Kind::IssuerDown => Some(("retry-after", "5".to_owned())),

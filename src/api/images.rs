@@ -1,17 +1,16 @@
 //! Images that the caller's tenant may use.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use poem::web::sse::Event;
-use poem_openapi::payload::{EventStream, Json};
+use poem_openapi::payload::Json;
 use poem_openapi::types::{Example, ToJSON};
 use poem_openapi::{Enum, Object, OpenApi};
 use tokio::sync::watch;
 
 use super::caller::{Caller, ContainersRead, Images as ImagesScope};
 use super::json::Strict;
+use super::sse::{Events, Told, ending_with};
 use super::{Context, Tag};
 use crate::domain::{ImageRef, PullPolicy};
 use crate::engine::{PullProgress, PullStep, not_pulled};
@@ -20,9 +19,6 @@ use crate::policy::grant::{Audited, ImageGrant};
 use crate::store::Outcome;
 
 pub struct Images(pub Context);
-
-/// How often a stream that has nothing to tell shows that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// An image the tenant may use.
 #[derive(Object)]
@@ -116,6 +112,12 @@ impl Example for PullEvent {
     }
 }
 
+impl Told for PullEvent {
+    fn name(&self) -> String {
+        self.status.to_json().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
 #[OpenApi(tag = "Tag::Images")]
 impl Images {
     /// List images
@@ -141,38 +143,36 @@ impl Images {
     /// Pull an image
     ///
     /// Gets an allowed image from its registry and tells how far it is. Whoever asks for an image that is being pulled
-    /// joins that pull. The last event's status is `done` or `failed`; a caller who leaves does not end the pull.
+    /// joins that pull. The last event is `done` or `failed`; what goes on when a caller leaves, or is told that the stream
+    /// ends, is the pull.
     #[oai(path = "/images/pull", method = "post", operation_id = "pullImage")]
-    async fn pull(
-        &self,
-        who: Caller<ImagesScope>,
-        body: Strict<PullImageRequest>,
-    ) -> poem::Result<EventStream<BoxStream<'static, PullEvent>>> {
+    async fn pull(&self, who: Caller<ImagesScope>, body: Strict<PullImageRequest>) -> poem::Result<Events<PullEvent>> {
         let Strict(PullImageRequest { image, policy }, _) = body;
         let (grant, policy) = self.0.policy.pull(who.principal(), who.scope(), &image, policy.as_deref()).await?;
         let present = match policy {
             PullPolicy::Always => false,
             PullPolicy::Missing | PullPolicy::Never => self.0.engine.has_image(&grant).await?,
         };
-        let place = self.0.policy.stream_place(grant.tenant()).await?;
-        let entry = grant.entry().clone();
-        let events = match policy {
+        let open = self.0.streams.open(who.principal(), who.scope()).await?;
+        let (entry, reference) = (grant.entry().clone(), grant.reference().to_string());
+        let told = match policy {
             _ if present => once(event(&grant, Pull::Done)),
             PullPolicy::Never => once(event(&grant, Pull::Failed)),
             PullPolicy::Missing | PullPolicy::Always => progress(self.0.lifecycle.pull(&grant), grant).boxed(),
         };
-        let to_event = |event: PullEvent| {
-            let name = event.status.to_json().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
-            Event::message(event.to_json_string()).event_type(name)
-        };
-        // Both last as long as the stream.
-        let events = events.inspect(move |event| {
-            let (_open, entry) = (&place, &entry);
+        // The entry lasts as long as the stream.
+        let told = told.inspect(move |event| {
             if event.status == PullStatus::Failed {
                 entry.note(Outcome::of::<()>(&Err(not_pulled())));
             }
         });
-        Ok(EventStream::new(events.boxed()).to_event(to_event).keep_alive(HEARTBEAT))
+        let failed = move |message: &str| PullEvent {
+            status: PullStatus::Failed,
+            reference: reference.clone(),
+            layers: None,
+            message: Some(message.to_owned()),
+        };
+        Ok(ending_with(open, told, move |ending| failed(ending.reason())))
     }
 }
 

@@ -2,26 +2,33 @@
 
 mod accounts;
 mod api_keys;
+mod attach;
 mod audit;
 pub mod caller;
 mod containers;
 pub mod contract;
 mod document;
 pub mod error;
+mod events;
 mod exec;
 mod files;
 pub mod idempotency;
 mod images;
 mod json;
 mod large;
+mod logs;
 mod model;
 mod parameter;
+mod sse;
+mod stats;
 mod status;
 mod tenants;
+mod tickets;
 mod tokens;
 mod usage;
 mod users;
 mod volumes;
+pub mod websocket;
 
 use std::collections::HashMap;
 
@@ -38,6 +45,7 @@ use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::store::Store;
+use crate::streams::Streams;
 
 pub use json::BodyLimits;
 pub use large::LargeBodies;
@@ -58,6 +66,8 @@ pub struct Context {
     pub lifecycle: Lifecycle,
     /// Takes one.
     pub engine: Engine,
+    /// What stays open.
+    pub streams: Streams,
     /// The clock.
     pub world: World,
     /// What is counted, where the configuration lets the API tell.
@@ -86,12 +96,15 @@ enum Tag {
 
 type Operations = (
     containers::Containers,
+    // A tuple has sixteen places at most; one in another is as good.
+    (logs::Logs, stats::Stats, events::Events, attach::Attach),
     exec::Exec,
     users::Users,
     files::Files,
     volumes::Volumes,
     images::Images,
     tokens::TokenOperations,
+    tickets::Tickets,
     api_keys::ApiKeys,
     accounts::Accounts,
     tenants::Tenants,
@@ -125,12 +138,19 @@ impl OpenApi for Shape {
 pub fn service(context: Context) -> OpenApiService<Operations, ()> {
     let operations = (
         containers::Containers(context.clone()),
+        (
+            logs::Logs(context.clone()),
+            stats::Stats(context.clone()),
+            events::Events(context.clone()),
+            attach::Attach(context.clone()),
+        ),
         exec::Exec(context.clone()),
         users::Users(context.clone()),
         files::Files(context.clone()),
         volumes::Volumes(context.clone()),
         images::Images(context.clone()),
         tokens::TokenOperations(context.clone()),
+        tickets::Tickets(context.clone()),
         api_keys::ApiKeys(context.clone()),
         accounts::Accounts(context.clone()),
         tenants::Tenants(context.clone()),

@@ -7,6 +7,8 @@ mod key;
 mod password;
 mod recent;
 mod secret;
+mod standing;
+mod tickets;
 mod token;
 
 use std::sync::Arc;
@@ -23,6 +25,8 @@ pub use password::Passwords;
 use recent::Recent;
 pub use secret::new_password;
 use sha2::{Digest, Sha256};
+pub use standing::Held;
+pub use tickets::TICKET_SECONDS;
 use token::Subject;
 pub use token::{SignedToken, Tokens};
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 const PREFIX: &str = "pgw_";
+const TICKET_PREFIX: &str = "pgt_";
 const ID: usize = 12;
 const SECRET: usize = 43;
 const CHECKSUM: usize = 6;
@@ -18,6 +19,16 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// A new refresh token: 256 random bits.
 pub(super) fn refresh_token() -> String {
     format!("pgr_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+}
+
+/// A new ticket: 256 random bits, in letters that a URL takes as they are.
+pub(super) fn ticket() -> String {
+    format!("{TICKET_PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+}
+
+/// Whether this has the form of a ticket.
+pub(super) fn is_ticket(text: &str) -> bool {
+    text.strip_prefix(TICKET_PREFIX).is_some_and(|rest| rest.len() == SECRET)
 }
 
 /// What is stored of a secret. It has 256 bits of its own, so it needs neither salt nor slowness.

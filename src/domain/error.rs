@@ -23,6 +23,8 @@ pub enum Kind {
     TooLarge,
     /// The body is not of the operation's declared type.
     MediaType,
+    /// The operation is a WebSocket, and the request no handshake of one.
+    UpgradeNeeded,
     /// Nobody, or nobody we believe; holds the reason for `WWW-Authenticate`.
     Unauthenticated(&'static str),
     /// A known principal that may not do this.

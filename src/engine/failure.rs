@@ -36,6 +36,7 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("exec session with ID", Kind::Conflict, "the container stopped meanwhile"),
     ("cannot exec in a container that is not running", Kind::Conflict, "the container is not running"),
     ("no such network interface", Kind::Busy, "Podman is busy with its networks; try again"),
+    ("can only be used on running containers", Kind::Conflict, "the container is not running"),
     ("container state improper", Kind::Conflict, "the container's state does not allow this; is it running?"),
     ("address already in use", Kind::Conflict, "a host port is taken"),
     ("failed to find free IP", Kind::Conflict, "the tenant's network has no free address"),

@@ -9,12 +9,15 @@
 //! | info, disk use | [`wire`] | its types are stricter than two versions of Podman |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
 //! | image inspect, lists of images, networks and volumes | [`wire`] | its types are stricter than two versions of Podman |
+//! | logs that are followed, stats, top | [`wire`] | podman-api parses stats by chunks, which breaks past 8 KiB; it knows no `stream=false` for top |
+//! | attach | [`wire`] | podman-api waits for whole frames, however long |
 //! | events | [`wire`] | podman-api doesn't tell when the stream stands, before which nothing that was seen counts |
 //!
 //! Short calls run on [`Workers`], of which no tenant has more than half, and one at a time for each container. Long
 //! ones (stop, logs, files) have a bound of their own for each tenant, and so have those that start processes (create,
 //! start, remove, exec), which would keep every core busy. Every call ends at its [`Deadline`].
 
+mod attach;
 mod containers;
 mod deadline;
 mod events;
@@ -22,6 +25,8 @@ mod examine;
 mod exec;
 mod failure;
 mod files;
+mod follow;
+mod frames;
 mod host;
 mod images;
 mod index;
@@ -30,6 +35,7 @@ mod logs;
 mod networks;
 mod pull;
 mod spec;
+mod stats;
 mod stored;
 mod volumes;
 mod wedged;
@@ -47,17 +53,21 @@ use crate::domain::{EngineId, Kind, Result, Tenant, World};
 use crate::metrics::Metrics;
 use crate::policy::grant::ContainerGrant;
 
+pub use attach::{Attached, Input};
 pub use containers::{Labelled, Status};
 pub use deadline::Deadline;
 pub use examine::Examined;
 pub use exec::{Ended, ExecRequest, Execution};
 pub use files::FileWrite;
+pub use follow::{Followed, LogPiece, LogStart};
+pub use frames::Output;
 pub use host::Host;
 pub use images::Image;
 pub use lanes::Lane;
 pub use logs::{LogRequest, Logs};
 pub use pull::{PullProgress, PullStep, not_pulled};
 pub use spec::Identity;
+pub use stats::{Processes, Sample};
 
 use index::Index;
 use lanes::Lanes;
@@ -152,6 +162,11 @@ impl Engine {
     /// What Podman's host can enforce, as far as is known.
     pub fn host(&self) -> Host {
         self.host.get()
+    }
+
+    /// Has a container looked at again, soon.
+    pub fn look_again(&self, id: &EngineId) {
+        self.index.heard_of(id.clone());
     }
 
     /// Places of each queue that has a fixed number of them, under the names of their metrics.

@@ -155,6 +155,7 @@ pub(super) fn body(
         "work_dir": spec.workdir.as_deref().unwrap_or(&image.workdir),
         "image_volume_mode": "ignore",
         "volatile": !spec.durable,
+        "stdin": spec.stdin,
         "base_hosts_file": "none",
         "no_new_privileges": true,
         "cap_drop": ["ALL"],

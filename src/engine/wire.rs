@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, UPGRADE};
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -74,6 +75,25 @@ impl Wire {
         }))
     }
 
+    /// A connection that stops being HTTP, as Podman hands over a container's streams. Dropping it cuts it.
+    pub(super) async fn switch(&self, path: &str) -> Result<Upgraded> {
+        self.metrics.podman_call(&template(&Method::POST, path), self.switched(path)).await
+    }
+
+    async fn switched(&self, path: &str) -> Result<Upgraded> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(failure::unreachable)?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(failure::unreachable)?;
+        let _driver = AbortOnDrop(tokio::spawn(connection.with_upgrades()));
+        let request = Request::post(path).header(HOST, "podman").header(CONNECTION, "Upgrade").header(UPGRADE, "tcp");
+        let request = request.body(Full::new(Bytes::new())).map_err(Error::internal)?;
+        let response = sender.send_request(request).await.map_err(failure::unreachable)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Answer::read(response).await?.refusal());
+        }
+        hyper::upgrade::on(response).await.map_err(failure::unreachable)
+    }
+
     async fn send(&self, method: Method, path: &str, content_type: &'static str, body: Bytes) -> Result<Answer> {
         let call = template(&method, path);
         let exchange = async {
@@ -138,6 +158,11 @@ impl Answer {
     pub(super) fn refusal(&self) -> Error {
         let said: Said = serde_json::from_slice(&self.body).unwrap_or_default();
         failure::refusal(self.status.as_u16(), &format!("{}: {}", said.message, said.cause))
+    }
+
+    /// Whether it said nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.is_empty()
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {

@@ -14,6 +14,7 @@ use crate::limit::Limiter;
 use crate::metrics::{Metrics, Went};
 use crate::policy::grant::SystemGrant;
 use crate::store::Store;
+use crate::streams::Streams;
 
 /// Between two rounds once everything is settled, and while something is not.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -186,6 +187,12 @@ pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempo
             if let Err(error) = store.forget_old_sessions().await {
                 tracing::warn!(?error, "sessions whose time is over could not be forgotten");
             }
+            if let Err(error) = store.forget_old_events().await {
+                tracing::warn!(?error, "events whose time is over could not be forgotten");
+            }
+            if let Err(error) = store.forget_old_tickets().await {
+                tracing::warn!(?error, "tickets whose time is over could not be forgotten");
+            }
             if let Err(error) = store.abandon_lost_keys().await {
                 tracing::warn!(?error, "idempotency keys that were left could not be looked for");
             }
@@ -196,6 +203,19 @@ pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempo
         }
     };
     tokio::join!(beating, forgetting);
+}
+
+/// Tells listeners what happens, for ever.
+pub async fn tell_events(lifecycle: Lifecycle) {
+    lifecycle.tell_events().await;
+}
+
+/// Ends streams of those who may not have them any more, every second, for ever.
+pub async fn check_streams(streams: Streams) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        streams.check().await;
+    }
 }
 
 /// Forgets budgets that are full again, so that addresses seen once do not stay in memory.

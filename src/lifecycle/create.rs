@@ -22,7 +22,13 @@ impl Lifecycle {
     /// marked and taken away later.
     pub async fn create(&self, grant: Audited<CreateGrant>, attempt: Option<Attempt>) -> Result<CreatedContainer> {
         let (this, entry) = (self.clone(), grant.entry().clone());
-        self.to_the_end(&entry, async move { this.create_steps(&grant, attempt.as_ref()).await }).await
+        self.to_the_end(&entry, async move {
+            let made = this.create_steps(&grant, attempt.as_ref()).await?;
+            // Nobody looked while it was being made.
+            this.engine.look_again(made.grant.engine_id());
+            Ok(made)
+        })
+        .await
     }
 
     async fn create_steps(&self, grant: &Audited<CreateGrant>, attempt: Option<&Attempt>) -> Result<CreatedContainer> {
@@ -117,7 +123,10 @@ impl Lifecycle {
         }
         self.fail_point.reached("create.started");
         let status = self.engine.status(&made, deadline).await?;
-        self.store.confirm_container(row).await?;
+        self.store.confirm_container(row, engine_id, grant.spec().start).await?;
+        if grant.spec().start && !status.is_running() {
+            self.store.note_end(made.row(), status.exit_code, false).await?;
+        }
         self.fail_point.reached("create.confirmed");
         Ok((made, status))
     }

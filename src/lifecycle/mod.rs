@@ -3,7 +3,9 @@
 //! Each step may be repeated, and each point at which the program may die is named ([`FailPoint`]). What is begun goes
 //! on when the caller leaves: a half-made container is nobody's wish.
 
+mod attach;
 mod create;
+mod events;
 mod exec;
 mod fail_point;
 mod measure;
@@ -26,9 +28,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::{Error, Kind, Result};
 use crate::engine::{Deadline, Engine};
+use crate::policy::grant::ContainerGrant;
 use crate::store::{Entry, Outcome, Store};
 
+pub use attach::Use;
 pub use create::CreatedContainer;
+pub use events::Heard;
 pub use fail_point::FailPoint;
 pub use pulls::Pull;
 pub use reconcile::{Reconciled, Strays};
@@ -49,6 +54,8 @@ pub struct Lifecycle {
     unsettled: Arc<Notify>,
     alone: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
     used: Arc<Mutex<HashMap<String, usize>>>,
+    changing: Arc<Mutex<HashMap<String, usize>>>,
+    listeners: events::Listeners,
     vanished: Arc<Mutex<HashSet<String>>>,
     pulls: pulls::Pulls,
     announced: upkeep::Announced,
@@ -67,6 +74,8 @@ impl Lifecycle {
             unsettled: Arc::default(),
             alone: Arc::default(),
             used: Arc::default(),
+            changing: Arc::default(),
+            listeners: events::Listeners::default(),
             vanished: Arc::default(),
             pulls: pulls::Pulls::default(),
             announced: upkeep::Announced::default(),
@@ -115,9 +124,22 @@ impl Lifecycle {
 
     /// Notes that the row's container is in use until the guard is dropped.
     fn in_use(&self, row_id: &str) -> InUse {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        *used.entry(row_id.to_owned()).or_default() += 1;
-        InUse { row_id: row_id.to_owned(), used: Arc::clone(&self.used) }
+        InUse::enter(row_id, &self.used)
+    }
+
+    /// Runs what changes whether a container runs. Nobody else writes down meanwhile how it is, and it is looked at
+    /// afterwards.
+    async fn changing<T>(&self, grant: &ContainerGrant, change: impl Future<Output = T>) -> T {
+        let changing = InUse::enter(&grant.row().id, &self.changing);
+        let outcome = change.await;
+        drop(changing);
+        self.engine.look_again(grant.engine_id());
+        outcome
+    }
+
+    /// Whether something changes the row's container now.
+    fn is_changing(&self, row_id: &str) -> bool {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner).contains_key(row_id)
     }
 
     /// Whether the row's container is in use.
@@ -146,6 +168,13 @@ impl Lifecycle {
 struct InUse {
     row_id: String,
     used: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl InUse {
+    fn enter(row_id: &str, used: &Arc<Mutex<HashMap<String, usize>>>) -> Self {
+        *used.lock().unwrap_or_else(PoisonError::into_inner).entry(row_id.to_owned()).or_default() += 1;
+        Self { row_id: row_id.to_owned(), used: Arc::clone(used) }
+    }
 }
 
 impl Drop for InUse {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Lifecycle;
-use crate::domain::{Error, Kind, Result};
+use crate::domain::{Error, EventKind, Kind, Result};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
 use crate::store::{Container, Deed, Object};
 
@@ -41,6 +41,9 @@ impl Lifecycle {
     async fn expire_one(&self, system: &SystemGrant, row: &Container) {
         let Some(engine_id) = row.engine_id.clone() else { return };
         let (tenant, name) = (row.tenant.slug.as_str(), row.name.as_str());
+        if let Err(error) = self.store.note_event(row, EventKind::Expired).await {
+            tracing::warn!(tenant, container.name = name, ?error, "an expiry was not noted");
+        }
         let deed = Deed::of_the_system("expireContainer", Object::from(row), None);
         let removing = self.upkeep(system, &row.id, deed, async |system| {
             self.remove(system.over_container(row, engine_id), true).await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Lifecycle;
-use crate::domain::{Kind, Result, Signal, Tenant};
+use crate::domain::{EventKind, Kind, Result, Signal, Tenant};
 use crate::engine::{Deadline, Status};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
 use crate::store::{Container, State};
@@ -14,9 +14,13 @@ impl Lifecycle {
         let (this, entry) = (self.clone(), grant.entry().clone());
         self.to_the_end(&entry, async move {
             let deadline = this.engine.deadline();
-            this.take_running(&grant).await?;
-            let started = this.engine.start(&grant, deadline).await;
-            this.settle_running(&grant, started, deadline).await
+            let start = async {
+                let is_new = this.take_running(&grant).await?;
+                let started = this.engine.start(&grant, deadline).await;
+                this.settle_running(&grant, started, deadline).await?;
+                if is_new { this.store.note_event(grant.row(), EventKind::Started).await } else { Ok(()) }
+            };
+            this.changing(&grant, start).await
         })
         .await
     }
@@ -25,8 +29,13 @@ impl Lifecycle {
     pub async fn stop(&self, grant: Audited<ContainerGrant>, patience: Duration) -> Result<()> {
         let (this, entry) = (self.clone(), grant.entry().clone());
         self.to_the_end(&entry, async move {
-            this.engine.stop(&grant, patience, this.engine.deadline()).await?;
-            this.store.give_back_running(grant.row()).await
+            let stop = async {
+                this.engine.stop(&grant, patience, this.engine.deadline()).await?;
+                let status = this.engine.status(&grant, this.engine.deadline()).await;
+                let exit_code = status.ok().and_then(|status| status.exit_code);
+                this.store.note_end(grant.row(), exit_code, grant.row().running).await
+            };
+            this.changing(&grant, stop).await
         })
         .await
     }
@@ -36,11 +45,28 @@ impl Lifecycle {
         let (this, entry) = (self.clone(), grant.entry().clone());
         self.to_the_end(&entry, async move {
             let deadline = this.engine.deadline();
-            this.take_running(&grant).await?;
-            let started = this.engine.restart(&grant, patience, deadline).await;
-            this.settle_running(&grant, started, deadline).await
+            let restart = async {
+                let is_new = this.take_running(&grant).await?;
+                let started = this.engine.restart(&grant, patience, deadline).await;
+                this.settle_running(&grant, started, deadline).await?;
+                let kind = if is_new { EventKind::Started } else { EventKind::Restarted };
+                this.store.note_event(grant.row(), kind).await
+            };
+            this.changing(&grant, restart).await
         })
         .await
+    }
+
+    /// Freezes its processes.
+    pub async fn pause(&self, grant: &Audited<ContainerGrant>) -> Result<()> {
+        self.engine.pause(grant, self.engine.deadline()).await?;
+        self.store.note_event(grant.row(), EventKind::Paused).await
+    }
+
+    /// Lets them go on.
+    pub async fn unpause(&self, grant: &Audited<ContainerGrant>) -> Result<()> {
+        self.engine.unpause(grant, self.engine.deadline()).await?;
+        self.store.note_event(grant.row(), EventKind::Unpaused).await
     }
 
     /// Sends its main process a signal.
@@ -55,8 +81,8 @@ impl Lifecycle {
         Ok(status)
     }
 
-    /// Takes a place among the running. Containers end by themselves; before a refusal they are looked at.
-    pub(super) async fn take_running(&self, grant: &ContainerGrant) -> Result<()> {
+    /// Takes a place among the running. Whether it had none. Containers end by themselves; before a refusal they are looked at.
+    pub(super) async fn take_running(&self, grant: &ContainerGrant) -> Result<bool> {
         match self.store.take_running(grant.row()).await {
             Err(error) if error.kind == Kind::Quota => {
                 self.look_at_running(grant.tenant()).await?;
@@ -78,6 +104,9 @@ impl Lifecycle {
     /// Looks at one row, and brings the ledger's word on whether it runs up to date. Whether Podman has it; what
     /// somebody works on is left to them.
     pub(super) async fn look_at(&self, system: &SystemGrant, row: &Container, deadline: Deadline) -> Result<bool> {
+        if self.is_changing(&row.id) {
+            return Ok(true);
+        }
         let (Some(engine_id), Some(_claim)) = (row.engine_id.clone(), self.claim(&row.id)) else { return Ok(true) };
         match self.engine.status(&system.over(row, engine_id), deadline).await {
             Ok(status) => self.observe(row, &status).await.map(|()| true),
@@ -88,9 +117,9 @@ impl Lifecycle {
 
     async fn observe(&self, row: &Container, status: &Status) -> Result<()> {
         match (row.running, status.is_running()) {
-            (true, false) => self.store.give_back_running(row).await,
+            (true, false) => self.store.note_end(row, status.exit_code, false).await,
             // An operator started it: it counts, and stays even where the tenant has too many now.
-            (false, true) if row.state == State::Ready => match self.store.take_running(row).await {
+            (false, true) if row.state == State::Ready => match self.store.note_running(row).await {
                 Err(error) if error.kind == Kind::Quota => Ok(()),
                 other => other,
             },

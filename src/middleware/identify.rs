@@ -7,6 +7,8 @@ use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use super::observe::SeenAs;
 use crate::api::caller::Recognised;
+use crate::api::contract::{Contract, Found};
+use crate::api::websocket;
 use crate::auth::Authenticator;
 use crate::domain::{Error, Kind, Principal};
 
@@ -59,16 +61,29 @@ impl<E> Identified<E> {
             Some(_) => return Err(missing()),
             None => None,
         };
-        match (bearer, one(API_KEY)?) {
+        match (bearer, one(API_KEY)?, ticket(request)) {
             // Generated clients put what they were given wherever the document takes one.
-            (Some(token), Some(key)) if token != key => Err(two()),
-            (Some(token), _) => self.auth.recognise(token).await,
-            (None, Some(key)) => self.auth.recognise_key(key).await,
-            (None, None) => Err(missing()),
+            (Some(token), Some(key), _) if token != key => Err(two()),
+            (None, None, Some(ticket)) => self.auth.redeem_ticket(&ticket, request.uri().path()).await,
+            (_, _, Some(_)) => Err(two()),
+            (Some(token), _, None) => self.auth.recognise(token).await,
+            (None, Some(key), None) => self.auth.recognise_key(key).await,
+            (None, None, None) => Err(missing()),
         }
     }
 }
 
 fn two() -> Error {
     Error::new(Kind::Unauthenticated("invalid_request"), "there is more than one Authorization")
+}
+
+/// The ticket of a handshake. Anywhere else it is a parameter that nobody knows, and stays unused.
+fn ticket(request: &Request) -> Option<String> {
+    let contract: &Arc<Contract> = request.extensions().get()?;
+    match contract.find(request.method(), request.uri().path()) {
+        Found::Operation(operation, _) if operation.is_websocket && websocket::is_upgrade(request) => {
+            websocket::ticket(request)
+        }
+        _ => None,
+    }
 }

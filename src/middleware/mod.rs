@@ -11,6 +11,7 @@ mod peer;
 mod syntax;
 mod trace;
 mod untaken;
+mod upgrade;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
         // A request that was sent before is answered as it was then. Inside of the rest: whatever is checked, is checked
         // of the second as of the first.
         .with(idempotency)
+        // Handshakes of WebSockets. Behind the document, which knows what is one, and behind the question who asks.
+        .with(upgrade::Upgrades { origins: cors_origins.clone() })
         // What the document promises about paths, queries and body types, the same for everybody. After the limits,
         // so that guessing paths is not free.
         .with(syntax::Syntax)

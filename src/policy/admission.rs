@@ -42,6 +42,8 @@ pub struct CreateRequest {
     pub profile: Option<String>,
     /// How far to go to get the image: never, missing or always.
     pub pull: Option<String>,
+    /// Whether its standard input is open.
+    pub stdin: bool,
     /// Whether to run it at once.
     pub start: bool,
 }
@@ -82,6 +84,7 @@ pub(super) struct Admitted {
     expires_in: Option<Duration>,
     limits: ContainerLimits,
     pub(super) pull: Option<PullPolicy>,
+    stdin: bool,
     start: bool,
 }
 
@@ -114,7 +117,7 @@ pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitte
     match (name, image) {
         (Some(name), Some(image)) => {
             wrong.finish()?;
-            let CreateRequest { environment, labels, start, .. } = request;
+            let CreateRequest { environment, labels, stdin, start, .. } = request;
             Ok(Admitted {
                 name,
                 image,
@@ -129,6 +132,7 @@ pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitte
                 expires_in,
                 limits,
                 pull,
+                stdin,
                 start,
             })
         }
@@ -169,6 +173,7 @@ impl Admitted {
             first_user_id,
             expires_in: self.expires_in,
             idle: profile.expiry.idle,
+            stdin: self.stdin,
             start: self.start,
         };
         (self.name, spec)

@@ -55,6 +55,8 @@ pub struct ContainerSpec {
     pub expires_in: Option<Duration>,
     /// How long after its last use it goes by itself.
     pub idle: Option<Duration>,
+    /// Whether its standard input is open.
+    pub stdin: bool,
     /// Whether it runs at once.
     pub start: bool,
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use sqlx::AnyConnection;
+
 use super::Store;
-use crate::domain::{ContainerName, EngineId, Error, PublishedPort, Resource, Result, Tenant, TenantSlug};
+use crate::domain::{ContainerName, EngineId, Error, EventKind, PublishedPort, Resource, Result, Tenant, TenantSlug};
 
 /// Where a container is in its life, as the ledger sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,33 +147,71 @@ impl Store {
         rows.into_iter().map(Row::into_container).collect()
     }
 
-    /// The container is about to run: takes a place among the running. Fine if it has one.
-    pub async fn take_running(&self, row: &Container) -> Result<()> {
+    /// The container is about to run: takes a place among the running. Whether it had none.
+    pub async fn take_running(&self, row: &Container) -> Result<bool> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE containers SET running = 1 WHERE id = $1 AND running = 0")
-            .bind(&row.id)
-            .execute(&mut *tx)
-            .await?;
-        if done.rows_affected() == 1 {
-            self.take(&mut tx, &row.tenant.id, Resource::StoredBytes, 0).await?;
-            self.take(&mut tx, &row.tenant.id, Resource::Running, 1).await?;
+        let taken = self.take_place(&mut tx, row).await?;
+        tx.commit().await?;
+        Ok(taken)
+    }
+
+    /// The container was seen to run: the same, and it is told where it had no place.
+    pub async fn note_running(&self, row: &Container) -> Result<()> {
+        let mut tx = self.begin().await?;
+        if self.take_place(&mut tx, row).await? {
+            self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Started, None).await?;
         }
         tx.commit().await?;
+        self.noted.notify_one();
         Ok(())
+    }
+
+    async fn take_place(&self, conn: &mut AnyConnection, row: &Container) -> Result<bool> {
+        let done = sqlx::query("UPDATE containers SET running = 1 WHERE id = $1 AND running = 0")
+            .bind(&row.id)
+            .execute(&mut *conn)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.take(conn, &row.tenant.id, Resource::StoredBytes, 0).await?;
+        self.take(conn, &row.tenant.id, Resource::Running, 1).await?;
+        Ok(true)
     }
 
     /// The container does not run: gives its place back. Fine if it has none.
     pub async fn give_back_running(&self, row: &Container) -> Result<()> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE containers SET running = 0 WHERE id = $1 AND running = 1")
-            .bind(&row.id)
-            .execute(&mut *tx)
-            .await?;
-        if done.rows_affected() == 1 {
-            self.give_back(&mut tx, &row.tenant.id, Resource::Running, 1).await?;
-        }
+        self.give_back_place(&mut tx, row).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// The container's main process ended: the same, and it is told where it had a place; also that somebody stopped it,
+    /// where somebody did.
+    pub async fn note_end(&self, row: &Container, exit_code: Option<i64>, was_stopped: bool) -> Result<()> {
+        let mut tx = self.begin().await?;
+        if self.give_back_place(&mut tx, row).await? {
+            self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Died, exit_code).await?;
+        }
+        if was_stopped {
+            self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Stopped, None).await?;
+        }
+        tx.commit().await?;
+        self.noted.notify_one();
+        Ok(())
+    }
+
+    async fn give_back_place(&self, conn: &mut AnyConnection, row: &Container) -> Result<bool> {
+        let done = sqlx::query("UPDATE containers SET running = 0 WHERE id = $1 AND running = 1")
+            .bind(&row.id)
+            .execute(&mut *conn)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.give_back(conn, &row.tenant.id, Resource::Running, 1).await?;
+        Ok(true)
     }
 
     /// Notes Podman's id of a container that is being made.
@@ -184,13 +224,21 @@ impl Store {
         changed(done.rows_affected(), row, "its engine id")
     }
 
-    /// The container is made.
-    pub async fn confirm_container(&self, row: &Container) -> Result<()> {
+    /// The container is made, and runs if it was to.
+    pub async fn confirm_container(&self, row: &Container, engine_id: &EngineId, started: bool) -> Result<()> {
+        let mut tx = self.begin().await?;
         let done = sqlx::query("UPDATE containers SET state = 'ready' WHERE id = $1 AND state = 'creating'")
             .bind(&row.id)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await?;
-        changed(done.rows_affected(), row, "its confirmation")
+        changed(done.rows_affected(), row, "its confirmation")?;
+        self.note(&mut tx, row, Some(engine_id), EventKind::Created, None).await?;
+        if started {
+            self.note(&mut tx, row, Some(engine_id), EventKind::Started, None).await?;
+        }
+        tx.commit().await?;
+        self.noted.notify_one();
+        Ok(())
     }
 
     /// The container is to go. True whatever state it was in.
@@ -206,12 +254,16 @@ impl Store {
     /// The container is gone: frees its name, its ports and what it held of the quotas. Fine if it is forgotten.
     pub async fn forget_container(&self, row: &Container) -> Result<()> {
         let mut tx = self.begin().await?;
-        let deleted: Option<(i64, i64)> =
-            sqlx::query_as("DELETE FROM containers WHERE id = $1 RETURNING running, stored_bytes")
+        let deleted: Option<(i64, i64, String)> =
+            sqlx::query_as("DELETE FROM containers WHERE id = $1 RETURNING running, stored_bytes, state")
                 .bind(&row.id)
                 .fetch_optional(&mut *tx)
                 .await?;
-        if let Some((running, stored)) = deleted {
+        if let Some((running, stored, state)) = deleted {
+            // Of one that was never made nobody has heard.
+            if State::parse(&state)? != State::Creating {
+                self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Removed, None).await?;
+            }
             for (resource, amount) in row.promised.amounts() {
                 self.give_back(&mut tx, &row.tenant.id, resource, amount).await?;
             }
@@ -219,6 +271,7 @@ impl Store {
             self.give_back(&mut tx, &row.tenant.id, Resource::StoredBytes, stored).await?;
         }
         tx.commit().await?;
+        self.noted.notify_one();
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod audit;
 mod backup;
 mod census;
 mod containers;
+mod events;
 mod examine;
 mod foreign;
 mod gateways;
@@ -19,8 +20,10 @@ mod keys;
 mod quotas;
 mod reserve;
 mod sessions;
+mod standing;
 mod stored;
 mod tenants;
+mod tickets;
 mod volumes;
 
 use std::path::Path;
@@ -32,6 +35,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
 use sqlx::{Any, AnyPool, ConnectOptions, Executor, Transaction};
+use tokio::sync::Notify;
 
 use crate::config::{self, Live};
 use crate::domain::{Attempt, Error, Kind, Result, World};
@@ -46,13 +50,16 @@ pub use audit::{
 pub use backup::{RestoreOptions, Restored, Scratch};
 pub use census::Census;
 pub use containers::{Container, Promised, State};
+pub use events::Event;
 pub use foreign::{ForeignAccess, ForeignToken};
 pub use idempotency::{Claimed, KeyClaim, KeyedRequest};
 pub use keys::SigningKey;
 pub use quotas::{DefaultQuotas, Usage, exceeded};
 pub use reserve::Reservation;
 pub use sessions::Refreshed;
+pub use standing::Standing;
 pub use tenants::{ImagePolicy, TenantMeans};
+pub use tickets::Ticket;
 pub use volumes::Volume;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
@@ -61,6 +68,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 #[derive(Clone)]
 pub struct Store {
     pool: AnyPool,
+    noted: Arc<Notify>,
     is_postgres: bool,
     gateway: Arc<str>,
     default_quotas: Live<DefaultQuotas>,
@@ -128,6 +136,7 @@ impl Store {
         let audit = audit::Audit::start(pool.clone(), is_postgres, Arc::clone(&gateway), String::new(), world);
         Ok(Self {
             pool,
+            noted: Arc::default(),
             is_postgres,
             gateway,
             default_quotas: Live::new(default_quotas),
@@ -225,6 +234,18 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Self::new(Kind::StoreDown, "the store is out of reach; try again").because(error)
     }
+}
+
+/// Most identifiers of one question.
+const AT_ONCE: usize = 128;
+
+/// The places of a list of parameters from `$first` on, and what goes there. Few lengths, so that statements are prepared
+/// once: the last identifier may be there several times.
+fn marks(first: usize, ids: &[&str]) -> (String, Vec<String>) {
+    let places = ids.len().next_power_of_two();
+    let marks: Vec<String> = (first..first + places).map(|number| format!("${number}")).collect();
+    let ids = ids.iter().chain(ids.last().into_iter().cycle()).take(places);
+    (marks.join(", "), ids.map(|id| (*id).to_owned()).collect())
 }
 
 /// Whether a write failed because such a row exists already.

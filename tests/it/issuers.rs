@@ -114,6 +114,24 @@ async fn claims_say_where_and_what() {
     assert_eq!(company.story.site.run(&["account", "disable", "last"], "").code, 1);
 }
 
+/// A provider's person has no session of ours, and what is open ends all the same.
+#[tokio::test]
+async fn what_they_have_open_ends_with_their_account() {
+    let company = Company::begin().await;
+    let alice = company.alice(json!({"groups": "staff"}));
+    alice.create_sleeping("web").await;
+    let path = "/containers/web/attach";
+    let [ticket, late] = [alice.ticket(path).await, alice.ticket(path).await];
+    let with = async |ticket: &str| alice.anonymous().upgrade(&format!("{path}?ticket={ticket}"), &[]).await;
+    let mut by_ticket = with(&ticket).await.expect("it opens");
+    let mut by_token = alice.websocket(path).await;
+    let mut events = alice.events("/events").await;
+    alice.post("/auth/logout", json!(null)).await.ok();
+    assert_eq!((by_ticket.closed().await.0, by_token.closed().await.0), (1008, 1008));
+    assert_eq!(events.reason().await, "revoked");
+    with(&late).await.err().expect("it is over").refused(401, "AuthenticationError");
+}
+
 #[tokio::test]
 async fn claims_lie_deep_or_say_nothing_of_it() {
     let lines = |slug: &str| {

@@ -12,6 +12,10 @@ struct Operation {
     /// With `{name}` where it is about one container.
     path: String,
     secured: bool,
+    /// Whether it switches protocols.
+    is_websocket: bool,
+    /// Whether it answers with events and nothing else, without an end.
+    is_stream: bool,
     /// What a token has to hold; none where any will do.
     scope: Option<String>,
     /// The document's own example of a body.
@@ -20,7 +24,14 @@ struct Operation {
 
 impl Operation {
     async fn call(&self, client: &Client, name: &str) -> Answer {
-        client.call(&self.method, &self.path.replace("{name}", name), self.body.clone()).await
+        let path = self.path.replace("{name}", name);
+        if self.is_stream && self.method == "GET" {
+            return client.knock(&path).await;
+        }
+        if self.is_websocket {
+            return client.handshake(&path).await;
+        }
+        client.call(&self.method, &path, self.body.clone()).await
     }
 
     fn id(&self) -> String {
@@ -42,7 +53,11 @@ async fn operations(client: &Client) -> Vec<Operation> {
             assert_eq!(body.is_some(), operation["requestBody"].is_object(), "{method} {path} takes JSON");
             let secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
             let scope = operation["security"].pointer("/1/oauth2/0").map(|scope| scope.as_str().unwrap().to_owned());
-            found.push(Operation { method: method.to_uppercase(), path: path.clone(), secured, scope, body });
+            let content = operation["responses"]["200"]["content"].as_object();
+            let is_stream = content.is_some_and(|all| all.keys().eq(["text/event-stream"]));
+            let is_websocket = operation["responses"]["101"].is_object();
+            let (method, path) = (method.to_uppercase(), path.clone());
+            found.push(Operation { method, path, secured, is_websocket, is_stream, scope, body });
         }
     }
     assert!(found.len() >= 13, "the seed's operations and one more");
@@ -287,7 +302,7 @@ async fn a_role_bounds_what_a_token_may() {
                     }
                     "never-existed" if operation.path.contains("{name}") => assert_eq!(seen.status, 404, "{what}"),
                     _ if operation.path.contains("{slug}") => assert_eq!(seen.status, 404, "{what}"),
-                    _ => assert_eq!(seen.status, 200, "{what}"),
+                    _ => assert_eq!(seen.status, if operation.is_websocket { 101 } else { 200 }, "{what}"),
                 }
             }
         }

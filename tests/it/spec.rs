@@ -71,7 +71,8 @@ fn every_operation_explains_itself() {
             assert!(operation[text].as_str().is_some_and(|text| !text.is_empty()), "{at} has no {text}");
         }
         assert!(operation["tags"].as_array().is_some_and(|tags| !tags.is_empty()), "{at} has no tag");
-        assert!(operation["responses"].as_object().is_some_and(|all| all.contains_key("200")), "{at}");
+        let answers = operation["responses"].as_object();
+        assert!(answers.is_some_and(|all| all.contains_key("200") || all.contains_key("101")), "{at}");
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             assert!(parameter["description"].is_string(), "{at}: {parameter}");
         }
@@ -111,7 +112,9 @@ fn every_operation_has_an_example() {
         if operation["requestBody"].is_object() {
             assert!(has_example(&document, &operation["requestBody"]), "{at} has no example of a request");
         }
-        assert!(has_example(&document, &operation["responses"]["200"]), "{at} has no example of an answer");
+        // What a WebSocket says is no JSON.
+        let answer = &operation["responses"]["200"];
+        assert!(answer.is_null() || has_example(&document, answer), "{at} has no example of an answer");
     }
 }
 

@@ -291,6 +291,13 @@ impl Gateway {
         Client { address: self.addresses[0], token: Some(token.to_owned()) }
     }
 
+    /// Bytes of memory that it has.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Everything written so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -8,6 +8,8 @@ pub mod podman;
 pub mod private;
 pub mod provider;
 pub mod registry;
+pub mod sse;
+pub mod websocket;
 
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ pub use forwarder::Forwarder;
 pub use gateway::{Gateway, Site, Story, Tenant};
 pub use ledger::{Audited, Ledger};
 pub use podman::Podman;
+pub use websocket::Peer;
 
 /// The images of `scripts/test-images`.
 pub const ALPINE: &str = "docker.io/library/alpine:latest";

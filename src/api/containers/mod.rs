@@ -19,7 +19,7 @@ use super::model::Command;
 use super::parameter::Flag;
 use super::{Context, Tag};
 use crate::domain::{Kind, PublishedPort, Result, Signal, timestamp_ms};
-use crate::engine::{Deadline, LogRequest, Status};
+use crate::engine::{Deadline, Status};
 use crate::policy::grant::{Audited, ContainerGrant};
 use crate::policy::{Change, CreateRequest, Intent, LimitsRequest, PortRequest, Read, Remove, Stop};
 use crate::store::State;
@@ -68,6 +68,7 @@ impl Containers {
             expires_in: body.expires_in,
             profile: body.profile,
             pull: body.pull,
+            stdin: body.stdin.unwrap_or(false),
             start: body.start.unwrap_or(true),
         };
         let grant = self.0.policy.create(who.principal(), request).await?;
@@ -217,7 +218,7 @@ impl Containers {
         name: Path<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
         let grant = self.over(&who, Change, &name).await?;
-        self.0.engine.pause(&grant, self.0.engine.deadline()).await?;
+        self.0.lifecycle.pause(&grant).await?;
         Ok(now(&grant, "paused"))
     }
 
@@ -232,7 +233,7 @@ impl Containers {
         name: Path<String>,
     ) -> poem::Result<Json<ContainerStateResponse>> {
         let grant = self.over(&who, Change, &name).await?;
-        self.0.engine.unpause(&grant, self.0.engine.deadline()).await?;
+        self.0.lifecycle.unpause(&grant).await?;
         Ok(now(&grant, "unpaused"))
     }
 
@@ -294,33 +295,6 @@ impl Containers {
         self.0.lifecycle.remove(grant, force.0.0).await?;
         Ok(ContainerRemovedResponse::of(ContainerRemoved { name, removed: true }))
     }
-
-    /// Read a container's log
-    ///
-    /// What its main process wrote, both streams in the order they came.
-    #[oai(path = "/containers/:name/logs", method = "get", operation_id = "getContainerLogs")]
-    async fn logs(
-        &self,
-        who: Caller<ContainersRead>,
-        /// The container's name, or its id of 12 or 64 digits.
-        name: Path<String>,
-        /// The last so many lines.
-        #[oai(default = "default_tail", validator(maximum(value = "10000")))]
-        tail: Query<u32>,
-        /// Only lines from then on, seconds since 1970.
-        #[oai(validator(minimum(value = "0")))]
-        since: Query<Option<i64>>,
-        /// Begin each line with its time: true, false, 1 or 0.
-        #[oai(default)]
-        timestamps: Query<Flag>,
-    ) -> poem::Result<Json<ContainerLogsResponse>> {
-        let grant = self.0.policy.container(who.principal(), who.scope(), Read, &name).await?;
-        let request = LogRequest { tail: tail.0, since: since.0, timestamps: timestamps.0.0 };
-        let (logs, lane) = self.0.engine.logs(&grant, &request, self.0.engine.deadline()).await?;
-        who.holds(lane);
-        let truncated = logs.truncated.then_some(true);
-        Ok(ContainerLogsResponse::of(ContainerLogs { logs: logs.text, truncated }))
-    }
 }
 
 impl Containers {
@@ -373,8 +347,4 @@ fn default_stop_seconds() -> u32 {
 
 fn default_signal() -> String {
     "SIGKILL".into()
-}
-
-fn default_tail() -> u32 {
-    100
 }

@@ -42,6 +42,8 @@ pub(super) struct CreateContainerRequest {
     /// How far to go to get the image: `never` takes what the host has, `missing` (the default) pulls what it has not,
     /// `always` pulls.
     pub(super) pull: Option<String>,
+    /// Whether its standard input is open, for `attach`. Default false.
+    pub(super) stdin: Option<bool>,
     /// Whether to run it at once. Default true.
     pub(super) start: Option<bool>,
 }
@@ -86,6 +88,7 @@ impl Example for CreateContainerRequest {
             expires_in: None,
             profile: None,
             pull: None,
+            stdin: None,
             start: None,
         }
     }
@@ -194,16 +197,6 @@ pub(super) struct ContainerRemoved {
     pub(super) removed: bool,
 }
 
-/// What a container wrote.
-#[derive(Object)]
-#[oai(skip_serializing_if_is_none)]
-pub(super) struct ContainerLogs {
-    /// Standard output and error in the order they came, valid UTF-8.
-    pub(super) logs: String,
-    /// True where older lines that were asked for are left out to bound the answer.
-    pub(super) truncated: Option<bool>,
-}
-
 answer! {
     /// The new container.
     pub(super) ContainerCreatedResponse { container: ContainerSummary }
@@ -272,9 +265,4 @@ answer! {
     /// The container is gone.
     pub(super) ContainerRemovedResponse { container: ContainerRemoved }
     example ContainerRemoved { name: "web".into(), removed: true }
-}
-answer! {
-    /// The container's log.
-    pub(super) ContainerLogsResponse { container: ContainerLogs }
-    example ContainerLogs { logs: "listening on 80\n".into(), truncated: None }
 }

@@ -12,6 +12,7 @@ pub(super) const FAILURES: &[(&str, &str, &str, When)] = &[
     ("409", "Conflict", "The object's state forbids it.", When::Changing),
     ("413", "TooLarge", "The body is too large.", When::WithBody),
     ("415", "UnsupportedMediaType", "The body is not of the declared type.", When::WithBody),
+    ("426", "UpgradeRequired", "This is a WebSocket, and the request no handshake.", When::Switching),
     ("429", "TooManyRequests", "Slow down; `Retry-After` says for how long.", When::Always),
     ("422", "KeyReused", "The idempotency key was that of another request.", When::Added),
     ("500", "Failure", "Podman or the gateway failed; the log has the cause under the request id.", When::Always),
@@ -27,6 +28,8 @@ pub(super) enum When {
     Named,
     Changing,
     WithBody,
+    /// A WebSocket.
+    Switching,
     /// By whatever brings it about.
     Added,
 }

@@ -13,11 +13,14 @@ use serde_json::{Map, Value, json};
 use super::PREFIX;
 use super::caller::BEARER;
 use super::idempotency::{REPLAYED, TakesKey};
+use super::websocket::TICKET;
 use crate::domain::{Error, Result, Scope};
 use failures::{FAILURES, When};
 
 /// A second way to name the same token: what Swagger UI's authorize box and generated clients sign in with.
 pub(super) const OAUTH2: &str = "oauth2";
+/// A ticket in the place of a token, for WebSockets.
+const TICKET_SCHEME: &str = "ticket";
 /// A program's key, as it is.
 const API_KEY: &str = "apiKeyAuth";
 
@@ -77,6 +80,11 @@ pub fn mended(generated: &str) -> Result<Value> {
     document["components"]["securitySchemes"][API_KEY] = json!({
         "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key from `POST /api-keys`.",
     });
+    document["components"]["securitySchemes"][TICKET_SCHEME] = json!({
+        "type": "apiKey", "in": "query", "name": TICKET,
+        "description": "A ticket from `POST /auth/tickets`: good once, for 30 seconds, for one path. Browsers can send \
+                        nothing else when they open a WebSocket.",
+    });
     Ok(document)
 }
 
@@ -110,6 +118,7 @@ fn mend(operation: &mut Value) {
     let named = with_body && secured || parameters.into_iter().any(|parameter| parameter["in"] == "path");
     let changing =
         operation["operationId"].as_str().is_some_and(|id| !id.starts_with("get") && !id.starts_with("list"));
+    let is_websocket = operation["responses"].get("101").is_some();
     // Generators want one type for all failures of an operation; an unhealthy gateway says so in its own words.
     let has_failure_of_its_own = operation["operationId"] == "getHealth";
     for (status, name, description, when) in FAILURES {
@@ -120,6 +129,7 @@ fn mend(operation: &mut Value) {
             When::Named => named,
             When::Changing => secured && changing,
             When::WithBody => with_body,
+            When::Switching => is_websocket,
             When::Added => false,
         };
         if !applies {
@@ -144,6 +154,9 @@ fn mend(operation: &mut Value) {
         }
         // Only OAuth2 has scopes in OpenAPI 3.0.
         operation["security"] = json!([{BEARER: []}, {OAUTH2: Vec::from_iter(scope)}, {API_KEY: []}]);
+        if is_websocket && let Some(schemes) = operation["security"].as_array_mut() {
+            schemes.push(json!({TICKET_SCHEME: []}));
+        }
     } else {
         operation["security"] = json!([]);
     }
