@@ -1,7 +1,7 @@
 # The commands of this project; `make` alone lists them.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test test-podman5 test-firewall check-document test-clients test-alerts test-browser package test-package check build spec publish-spec clean
+.PHONY: help run test test-podman5 test-firewall check-document test-clients test-alerts test-browser package test-package check build release spec publish-spec clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -40,12 +40,17 @@ test-package: ## the package installed, upgraded, removed in a Debian of its own
 	@$(as_root) scripts/test-image target/debug/podgate
 
 check: ## formatting, lints (warnings denied), spelling, dependencies
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --locked --all-targets --workspace -- -D warnings
 	scripts/habits
 
-build: ## the debug build
+build: ## the debug build, and the program that runs inside containers
+	scripts/build-agent
 	cargo build --locked
+
+release: ## the same for a real host: target/release/podgate and podgate-agent beside it
+	scripts/build-agent
+	cargo build --locked --release
 
 spec: ## openapi/podgate-v1.json from the code
 	@mkdir -p target openapi

@@ -154,7 +154,8 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     let unusable = |error: serve::ServeError| Error::invalid(error.to_string());
     let bound = serve::bind(&config.listen).await.map_err(unusable)?;
     let for_operator = serve::bind(&operator::listen(&config)).await.map_err(unusable)?;
-    let engine = Engine::new(&config.engine, &config.images, &config.output, metrics.clone(), world);
+    let engine =
+        Engine::new(&config.engine, &config.images, &config.output, &config.agent_path, metrics.clone(), world);
     let installation = store.installation().await?;
     let fail_point = FailPoint::new(config.fail_point.as_deref());
     let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);

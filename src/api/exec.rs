@@ -1,7 +1,9 @@
 //! Commands inside a running container.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
@@ -10,8 +12,8 @@ use super::caller::{Caller, Exec as ExecScope};
 use super::json::Strict;
 use super::model::{Command, answer};
 use super::{Context, Tag};
-use crate::domain::{Details, ExecUser};
-use crate::engine::{Ended, Execution};
+use crate::domain::{CommandLine, Details, Directory, Environment, ExecUser, Result};
+use crate::engine::{Ended, ExecRequest as EngineRequest, Execution};
 use crate::policy::Change;
 
 pub struct Exec(pub Context);
@@ -25,18 +27,40 @@ struct ExecRequest {
     command: Command,
     /// User to run as, name or number, optionally with `:group`. Default: the container's.
     user: Option<String>,
+    /// Variables over those that the container has.
+    #[oai(default)]
+    environment: BTreeMap<String, String>,
+    /// Directory to run in. Default: the container's.
+    workdir: Option<String>,
+    /// What the command reads on its standard input; nothing without.
+    stdin: Option<String>,
+    /// Seconds that it may take, at most the profile's. Default: the profile's, or the gateway's request timeout if that
+    /// is less. At that time the command and all that it started are killed, and the answer has what it said so far.
+    timeout: Option<f64>,
+    /// Bytes that it may say on both streams together; when it says more, it is killed. Default and most: the
+    /// installation's.
+    max_output: Option<i64>,
 }
 
 impl poem_openapi::types::Example for ExecRequest {
     fn example() -> Self {
-        Self { command: "echo hello".into(), user: None }
+        Self {
+            command: "echo hello".into(),
+            user: None,
+            environment: BTreeMap::new(),
+            workdir: None,
+            stdin: None,
+            timeout: Some(10.0),
+            max_output: None,
+        }
     }
 }
 
 /// How a command went.
 #[derive(Object)]
 struct ExecutionResult {
-    /// The command's exit code; -1 where it is not known, because the command did not end in time or said too much.
+    /// The command's exit code, 128 and the signal's number where a signal ended it; -1 where the command did not end in
+    /// time or said too much.
     exit_code: i64,
     /// Standard output and error in the order they came, valid UTF-8.
     output: String,
@@ -50,8 +74,10 @@ struct ExecutionResult {
     truncated: bool,
     /// Whether the deadline came before the end; the output is what was said so far.
     timed_out: bool,
-    /// Whether the command and all it started are sure to be gone after the deadline.
+    /// Whether the command and all that it started are sure to be gone. What it left running was ended with it.
     supervised: bool,
+    /// How many processes had to be killed, as far as is known.
+    killed: u32,
     /// Milliseconds from request to end.
     duration_ms: u64,
 }
@@ -67,7 +93,8 @@ answer! {
         success: true,
         truncated: false,
         timed_out: false,
-        supervised: false,
+        supervised: true,
+        killed: 0,
         duration_ms: 61,
     }
 }
@@ -76,7 +103,8 @@ answer! {
 impl Exec {
     /// Run a command
     ///
-    /// Runs it to its end, at most for the gateway's request timeout, and answers with what it wrote.
+    /// Runs it to its end, or to its timeout, and answers with what it wrote. What it leaves running is killed when it
+    /// ends, as is everything when the caller goes away: a service belongs into the container's own command.
     #[oai(path = "/containers/:name/exec", method = "post", operation_id = "execInContainer")]
     async fn exec(
         &self,
@@ -86,20 +114,53 @@ impl Exec {
         body: Strict<ExecRequest>,
     ) -> poem::Result<Json<ExecResponse>> {
         let Strict(body, _) = body;
-        let mut wrong = Details::default();
-        let command = wrong.take("command", body.command.parse());
-        let user = wrong.take_optional("user", body.user, |user| ExecUser::parse(&user));
-        let Some(command) = command else { return Err(wrong.into_error().into()) };
-        wrong.finish()?;
-        let asker = who.principal().running(command.words());
+        let Parsed { line, request, timeout } = body.parse(&self.0)?;
+        let asker = who.principal().running(line.words());
         let grant = self.0.policy.container(&asker, who.scope(), Change, &name).await?;
+        let timeout = self.0.policy.exec_time(&grant, timeout, self.0.engine.patience())?;
         let begun = Instant::now();
         // Kept with what the command said.
         who.holds(self.0.policy.exec_place(grant.tenant(), self.0.engine.patience()).await?);
-        let execution = self.0.lifecycle.exec(&grant, &command, user).await?;
+        let execution = self.0.lifecycle.exec(&grant, &EngineRequest { timeout, ..request }).await?;
         let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(ExecResponse::of(ExecutionResult::new(execution, duration_ms)))
     }
+}
+
+/// A request whose every field is right, but for what its container's profile has to say.
+struct Parsed {
+    line: CommandLine,
+    request: EngineRequest,
+    timeout: Option<Duration>,
+}
+
+impl ExecRequest {
+    fn parse(self, context: &Context) -> Result<Parsed> {
+        let mut wrong = Details::default();
+        let command = wrong.take("command", self.command.parse());
+        let user = wrong.take_optional("user", self.user, |user| ExecUser::parse(&user));
+        let environment = Environment::parse(self.environment, &mut wrong);
+        let workdir = wrong.take_optional("workdir", self.workdir, |path| Directory::parse(&path));
+        let timeout = wrong.take_optional("timeout", self.timeout, seconds);
+        let max_output = context.policy.exec_output(self.max_output, &mut wrong);
+        let Some(command) = command else { return Err(wrong.into_error()) };
+        wrong.finish()?;
+        let request = EngineRequest {
+            otherwise: command.without_shell(),
+            user,
+            environment,
+            workdir,
+            stdin: self.stdin.map(Bytes::from),
+            ..EngineRequest::new(command.for_exec(), Duration::ZERO, max_output)
+        };
+        Ok(Parsed { line: command, request, timeout })
+    }
+}
+
+/// More than nothing, and a time that a clock can count.
+fn seconds(seconds: f64) -> Result<Duration, String> {
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| *time >= Duration::from_millis(1));
+    time.ok_or_else(|| "must be a number of seconds, 0.001 at least".into())
 }
 
 impl ExecutionResult {
@@ -111,12 +172,13 @@ impl ExecutionResult {
                 Ended::TimedOut | Ended::TooMuchOutput => -1,
             },
             success: execution.ended == Ended::Exited(0),
-            truncated: execution.truncated,
+            truncated: execution.ended == Ended::TooMuchOutput,
             timed_out: execution.ended == Ended::TimedOut,
             output: text(execution.output),
             stdout: text(execution.stdout),
             stderr: text(execution.stderr),
-            supervised: false,
+            supervised: execution.supervised,
+            killed: execution.killed,
             duration_ms,
         }
     }

@@ -51,7 +51,7 @@ async fn open(file: &ConfigFile) -> Result<(Lifecycle, Store), Failure> {
     let config = load(file)?;
     let metrics = Metrics::new();
     let store = app::open_store(&config, metrics.clone(), app::world()).await?;
-    let engine = Engine::new(&config.engine, &config.images, &config.output, metrics, app::world());
+    let engine = Engine::new(&config.engine, &config.images, &config.output, &config.agent_path, metrics, app::world());
     let installation = store.installation().await?;
     Ok((Lifecycle::new(store.clone(), engine, installation, FailPoint::default()), store))
 }

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::issuers::issuers;
 use super::reader::Reader;
 use super::{
-    Audit, Auth, Config, DEFAULTS, Engine, Expiry, Http, Idempotency, Images, Limits, Listen, Log, Mistake, Mistakes,
-    Network, Operator, Output, Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
+    Audit, Auth, Config, DEFAULTS, Engine, ExecTime, Expiry, Http, Idempotency, Images, Limits, Listen, Log, Mistake,
+    Mistakes, Network, Operator, Output, Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
 };
 use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource};
 
@@ -92,6 +92,7 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         listen: listen(&mut r),
         fail_point: Some(r.get::<String>("fail_point")).filter(|point| !point.is_empty()),
         engine: engine(&mut r, &data_dir),
+        agent_path: agent_path(&mut r),
         store: store(&mut r, &data_dir),
         issuers: issuers(&mut r, &auth.issuer),
         auth,
@@ -163,6 +164,15 @@ fn engine(r: &mut Reader, data_dir: &Path) -> Engine {
         seccomp_is_ours,
         first_user_id: Some(first_user_id).filter(|first| *first != 0),
     }
+}
+
+/// The program beside this one, unless another is named.
+fn agent_path(r: &mut Reader) -> PathBuf {
+    let path: PathBuf = r.get("agent.path");
+    if !path.as_os_str().is_empty() {
+        return path;
+    }
+    std::env::current_exe().unwrap_or_default().with_file_name("podgate-agent")
 }
 
 fn store(r: &mut Reader, data_dir: &Path) -> Store {
@@ -377,6 +387,7 @@ fn profile(r: &mut Reader, name: &str) -> Profile {
     let [memory_bytes, pids, cpus, open_files, log_bytes, capabilities, network, max_ports, port_address, durable] =
         keys.map(|name| key(r, name));
     let seconds = ["expires_seconds", "max_expires_seconds", "idle_seconds"].map(|name| key(r, name));
+    let exec_seconds = ["exec_seconds", "max_exec_seconds"].map(|name| key(r, name));
     let [ports, auto_ports] = ["ports", "auto_ports"].map(|name| key(r, name));
     let limits = ContainerLimits {
         memory_bytes: r.number(&memory_bytes, 6_291_456..=i64::MAX),
@@ -402,6 +413,7 @@ fn profile(r: &mut Reader, name: &str) -> Profile {
         auto_ports: r.parsed(&auto_ports, port_range).unwrap_or(LOWEST_PORT..=u16::MAX),
         durable: r.get(&durable),
         expiry: expiry(r, &seconds),
+        exec_time: exec_time(r, &exec_seconds),
     }
 }
 
@@ -413,6 +425,15 @@ fn expiry(r: &mut Reader, [default, most, idle]: &[String; 3]) -> Expiry {
         && given > bound
     {
         r.mistake(default, "is more than max_expires_seconds");
+    }
+    found
+}
+
+fn exec_time(r: &mut Reader, [default, most]: &[String; 2]) -> ExecTime {
+    let mut seconds = |key: &str| Duration::from_secs(r.number(key, 1..=86_400));
+    let found = ExecTime { default: seconds(default), most: seconds(most) };
+    if found.default > found.most {
+        r.mistake(default, "is more than max_exec_seconds");
     }
     found
 }

@@ -38,6 +38,8 @@ pub struct Config {
     pub fail_point: Option<String>,
     /// Podman.
     pub engine: Engine,
+    /// The program that runs inside containers.
+    pub agent_path: PathBuf,
     /// The database.
     pub store: Store,
     /// Passwords and tokens.
@@ -302,6 +304,17 @@ pub struct Profile {
     pub durable: bool,
     /// When containers go by themselves.
     pub expiry: Expiry,
+    /// How long commands in them may take.
+    pub exec_time: ExecTime,
+}
+
+/// How long a command in a container may take.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecTime {
+    /// Where a request says nothing.
+    pub default: Duration,
+    /// The most a request may ask for.
+    pub most: Duration,
 }
 
 /// A directory of the host.

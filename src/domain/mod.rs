@@ -4,6 +4,7 @@
 
 mod attempt;
 mod command;
+mod environment;
 mod error;
 mod event;
 mod image;
@@ -21,13 +22,14 @@ mod world;
 
 pub use attempt::{Attempt, IdempotencyKey};
 pub use command::{CommandLine, Words};
+pub use environment::Environment;
 pub use error::{Detail, Details, Error, Kind, Result};
 pub use event::EventKind;
 pub use image::{ImagePattern, ImageRef, ImageRequest, PullPolicy};
 pub use limits::{ContainerLimits, NetworkMode, Resource, TenantLimit};
 pub use log_position::LogPosition;
 pub use names::{AccountName, ContainerName, EngineId, Login, TenantSlug};
-pub use path::ContainerPath;
+pub use path::{ContainerPath, Directory};
 pub use port::{PublishedPort, WantedPort};
 pub use principal::{Principal, Role, Scope, Tenant};
 pub use signal::Signal;

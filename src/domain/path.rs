@@ -55,6 +55,25 @@ impl ContainerPath {
     }
 }
 
+/// A directory inside a container: the root, or a path as above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory(String);
+
+impl Directory {
+    /// Parses an absolute path; nothing is repaired.
+    pub fn parse(input: &str) -> Result<Self, String> {
+        match input {
+            "/" => Ok(Self(input.to_owned())),
+            other => ContainerPath::parse(other).map(|path| Self(path.path)),
+        }
+    }
+
+    /// The whole path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,11 @@
 //! The main process's standard streams, while it runs.
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use futures_util::{Stream, stream};
 use serde::Deserialize;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio_util::codec::FramedRead;
 
-use super::frames::{self, Frames, Output};
+use super::frames::Output;
+use super::hijack::{self, Hijacked};
 use super::{Deadline, Engine, failure};
 use crate::domain::{Error, Kind, Result};
 use crate::policy::grant::{Audited, ContainerGrant};
@@ -16,13 +13,12 @@ use crate::policy::grant::{Audited, ContainerGrant};
 /// A connection to a main process; dropping it leaves the process. Podman then ends its standard input (4.3.1 and 5.4.2,
 /// whoever leaves).
 pub struct Attached {
-    output: FramedRead<ReadHalf<TokioIo<Upgraded>>, Frames>,
-    input: WriteHalf<TokioIo<Upgraded>>,
+    connection: Hijacked,
     takes_input: bool,
 }
 
 /// What goes to the main process.
-pub struct Input(Option<WriteHalf<TokioIo<Upgraded>>>);
+pub struct Input(Option<hijack::Input>);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -60,19 +56,22 @@ impl Engine {
                 "/v4.0.0/libpod/containers/{id}/attach?logs=false&stream=true&stdin={}&stdout=true&stderr=true&detachKeys=",
                 config.open_stdin
             );
-            Ok((self.wire.switch(&path).await?, config.open_stdin))
+            Ok(Attached {
+                connection: Hijacked::new(self.wire.hijack(&path, Bytes::new()).await?),
+                takes_input: config.open_stdin,
+            })
         };
-        let (connection, takes_input) = self.on(grant, deadline, connect).await?;
-        let (output, input) = tokio::io::split(TokioIo::new(connection));
-        Ok(Attached { output: FramedRead::new(output, Frames::in_pieces()), input, takes_input })
+        self.on(grant, deadline, connect).await
     }
 }
 
 impl Attached {
     /// Both directions. The output ends with the process.
     pub fn split(self) -> (impl Stream<Item = Result<(Output, Bytes)>> + Send + Unpin, Input) {
-        let Self { output, input, takes_input } = self;
-        (output.map(|piece| piece.map_err(frames::failed)), Input(takes_input.then_some(input)))
+        let Hijacked { input, outputs } = self.connection;
+        let pieces =
+            stream::try_unfold(outputs, async |mut outputs| Ok(outputs.next().await?.map(|piece| (piece, outputs))));
+        (Box::pin(pieces), Input(self.takes_input.then_some(input)))
     }
 }
 
@@ -81,6 +80,6 @@ impl Input {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let none = || Error::new(Kind::Conflict, "the container was made without standard input");
         let input = self.0.as_mut().ok_or_else(none)?;
-        input.write_all(bytes).await.map_err(failure::unreachable)
+        input.write(bytes).await.map_err(failure::unreachable)
     }
 }

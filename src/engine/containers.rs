@@ -8,7 +8,7 @@ use podman_api::opts::{ContainerDeleteOpts, ContainerListFilter, ContainerListOp
 use serde::Deserialize;
 
 use super::spec::{CONTAINER, INSTALLATION, Identity, body, engine_name};
-use super::{Deadline, Engine, Image, failure};
+use super::{Deadline, Engine, Image, agent, failure};
 use crate::domain::{ContainerName, EngineId, Error, Kind, Result, Signal, Tenant};
 use crate::policy::grant::{Audited, ContainerGrant, CreateGrant, SystemGrant};
 
@@ -73,6 +73,13 @@ struct MadeConfig {
 struct Created {
     #[serde(rename = "Id")]
     id: String,
+}
+
+impl Labelled {
+    /// The gateway that made it to install the agent through, if that is what it is.
+    pub fn installer(&self) -> Option<&str> {
+        self.row_id.strip_prefix(agent::INSTALLER)
+    }
 }
 
 impl Status {
@@ -193,7 +200,7 @@ impl Engine {
         deadline.bound(self.delete(&orphan.engine_id)).await
     }
 
-    async fn delete(&self, engine_id: &EngineId) -> Result<()> {
+    pub(super) async fn delete(&self, engine_id: &EngineId) -> Result<()> {
         let container = self.podman.containers().get(engine_id.as_str());
         let opts = ContainerDeleteOpts::builder().force(true).volumes(true).timeout(0).build();
         // Podman's own clean-up of the killed process may still hold a mount ("device or resource busy").

@@ -29,6 +29,11 @@ impl Deadline {
         Self(self.0.min(Instant::now() + patience))
     }
 
+    /// How long until then.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
     /// The result, or `EngineTimeout`.
     pub async fn bound<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
         match tokio::time::timeout_at(self.0, work).await {

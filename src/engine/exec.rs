@@ -1,16 +1,15 @@
-//! Commands inside a running container.
-//!
-//! Podman cannot end an exec. Where the deadline comes first, the connection is cut, which a command that reads its
-//! standard input sees as its end; a command that does not read it goes on until the container's own limits or stop.
+//! Commands inside a running container: with the agent where the container has it, else as Podman runs them.
 
 use std::time::Duration;
 
-use futures_util::{AsyncWriteExt, StreamExt};
-use podman_api::conn::TtyChunk;
-use podman_api::opts::{ExecCreateOpts, UserOpt};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
 
+use super::frames::Output;
+use super::hijack::Hijacked;
 use super::{Deadline, Engine, failure};
-use crate::domain::{Error, ExecUser, Kind, Result, Words};
+use crate::domain::{Directory, Environment, Error, ExecUser, Kind, Result, Words};
 use crate::policy::grant::{Audited, ContainerGrant};
 
 /// What to run.
@@ -18,10 +17,36 @@ use crate::policy::grant::{Audited, ContainerGrant};
 pub struct ExecRequest {
     /// Program and arguments.
     pub command: Words,
+    /// What runs where that program is not there.
+    pub otherwise: Option<Words>,
     /// Instead of the container's user.
     pub user: Option<ExecUser>,
+    /// Over what the container has.
+    pub environment: Environment,
+    /// Instead of the container's.
+    pub workdir: Option<Directory>,
     /// Written to its standard input, which then ends; without, it ends at once.
-    pub stdin: Option<Vec<u8>>,
+    pub stdin: Option<Bytes>,
+    /// How long it may take once it runs.
+    pub timeout: Duration,
+    /// Bytes that it may say on both streams together.
+    pub max_output: u64,
+}
+
+impl ExecRequest {
+    /// The command as the container has it, within these bounds.
+    pub fn new(command: Words, timeout: Duration, max_output: u64) -> Self {
+        Self {
+            command,
+            otherwise: None,
+            user: None,
+            environment: Environment::default(),
+            workdir: None,
+            stdin: None,
+            timeout,
+            max_output,
+        }
+    }
 }
 
 /// How a command went.
@@ -35,14 +60,16 @@ pub struct Execution {
     pub stdout: Vec<u8>,
     /// Standard error alone.
     pub stderr: Vec<u8>,
-    /// There was more output than is kept.
-    pub truncated: bool,
+    /// Whether it is sure that the command and all that it started are gone.
+    pub supervised: bool,
+    /// Processes that had to be killed, as far as is known.
+    pub killed: u32,
 }
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// With this code.
+    /// With this code; one that a signal ended, with 128 and the signal's number.
     Exited(i64),
     /// Not before the deadline.
     TimedOut,
@@ -56,134 +83,150 @@ const EXIT_CODE_PATIENCE: Duration = Duration::from_secs(5);
 /// Podman's exit codes for what never ran: 125 its own failure, 126 not executable, 127 not found.
 const NEVER_RAN: std::ops::RangeInclusive<i64> = 125..=127;
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    #[serde(default)]
+    running: bool,
+    exit_code: i64,
+}
+
+/// A process that Podman started in a container.
+pub(super) struct Session {
+    id: String,
+}
+
+/// What Podman is asked to start.
+pub(super) struct Process<'a> {
+    pub(super) words: &'a [String],
+    pub(super) user: Option<&'a ExecUser>,
+    pub(super) environment: Vec<String>,
+    pub(super) workdir: Option<&'a str>,
+}
+
 impl Engine {
-    /// Runs a command to its end, or to the deadline, with what it said so far.
+    /// Runs a command to its end, or to its deadline, with what it said so far. `deadline` is for its start.
     ///
-    /// `Conflict` where the container does not run; `Refused` where the command, its user or its directory is not
-    /// there.
+    /// `Conflict` where the container does not run; `Refused` and `NoCommand` where the command, its user or its
+    /// directory is not there.
     pub async fn exec(
         &self,
         grant: &Audited<ContainerGrant>,
         request: &ExecRequest,
         deadline: Deadline,
     ) -> Result<Execution> {
-        let mut opts = ExecCreateOpts::builder()
-            .command(request.command.as_slice())
-            .attach_stdin(true)
-            .attach_stdout(true)
-            .attach_stderr(true)
-            .privileged(false)
-            .tty(false);
-        if let Some(user) = &request.user {
-            opts = opts.user(UserOpt::User(user.as_str().into()));
-        }
-        let opts = opts.build();
-        let container = self.podman.containers().get(grant.engine_id().as_str());
-        let create = async { container.create_exec(&opts).await.map_err(failure::of_client) };
-        self.answering(grant, deadline).await?;
-        // A command may end its container.
-        let _touched = self.touching(grant);
-        let heavy = self.heavy.enter(grant.tenant(), deadline).await?;
-        let exec = deadline.bound(self.timed("POST containers/{id}/exec", create)).await;
-        self.learn(grant.engine_id(), &exec);
-        let exec = exec?;
-        let start_opts = podman_api::opts::ExecStartOpts::builder().build();
-        let start = async { exec.start(&start_opts).await.map_err(failure::of_client) };
-        let stream = deadline.bound(self.timed("POST exec/{id}/start", start)).await?;
-        drop(heavy);
-        let stream = stream.ok_or_else(|| failure::unreadable("an exec without a stream"))?;
-
-        let (mut said, mut input) = stream.split();
-        let mut kept = Kept::new(self.output_bytes);
-        // A command that does not read its input has not failed, so nobody waits for the write alone.
-        let write = async {
-            if input.write_all(request.stdin.as_deref().unwrap_or_default()).await.is_ok() {
-                let _ = input.close().await;
-            }
-            std::future::pending::<Never>().await
-        };
-        let read = async {
-            while let Some(chunk) = said.next().await {
-                if !kept.take(chunk.map_err(failure::unreachable)?) {
-                    return Ok::<_, Error>(Some(Ended::TooMuchOutput));
-                }
-            }
-            Ok(None)
-        };
-        let talk = async {
-            tokio::select! {
-                finished = read => finished,
-                never = write => match never {},
-            }
-        };
-        let cut_short: Option<Ended> = match deadline.or_none(talk).await {
-            Some(finished) => finished?,
-            None => Some(Ended::TimedOut),
-        };
-        let ended = match cut_short {
-            Some(cut_short) => cut_short,
-            None => Ended::Exited(exit_code(&exec).await?),
-        };
-        if let Ended::Exited(code) = ended
-            && let Some(refusal) = never_ran(code, &kept.stderr)
+        if self.has_agent(grant)
+            && let Some(running) = self.supervised(grant, request, deadline).await?
         {
-            return Err(refusal);
+            return running.finish(self, grant, request).await;
         }
-        let Kept { output, stdout, stderr, .. } = kept;
-        Ok(Execution { ended, output, stdout, stderr, truncated: ended == Ended::TooMuchOutput })
+        match self.exec_plain(grant, request, &request.command, deadline).await {
+            Err(error) if error.kind == Kind::NoCommand => match &request.otherwise {
+                Some(words) => self.exec_plain(grant, request, words, deadline).await,
+                None => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    /// Has Podman start a process, and takes over its streams.
+    pub(super) async fn start_process(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        process: Process<'_>,
+        deadline: Deadline,
+    ) -> Result<(Session, Hijacked)> {
+        let body = json!({
+            "Cmd": process.words,
+            "User": process.user.map(ExecUser::as_str).unwrap_or_default(),
+            "Env": process.environment,
+            "WorkingDir": process.workdir.unwrap_or_default(),
+            "AttachStdin": true,
+            "AttachStdout": true,
+            "AttachStderr": true,
+            "Tty": false,
+            "Privileged": false,
+        });
+        let path = format!("/v4.0.0/libpod/containers/{}/exec", grant.engine_id());
+        let create = async { self.wire.post_json(&path, &body).await?.checked()?.json::<Created>() };
+        self.answering(grant, deadline).await?;
+        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
+        let created = deadline.bound(create).await;
+        self.learn(grant.engine_id(), &created);
+        let session = Session::of(created?)?;
+        let path = format!("/v4.0.0/libpod/exec/{}/start", session.id);
+        let body = json!({"Detach": false, "Tty": false}).to_string();
+        let connection = deadline.bound(self.wire.hijack(&path, body.into())).await?;
+        Ok((session, Hijacked::new(connection)))
+    }
+
+    /// The exit code of a process whose streams have ended, asked for at once: Podman forgets it
+    /// `exit_command_delay` after its end.
+    pub(super) async fn exit_code(&self, session: &Session) -> Result<i64> {
+        let path = format!("/v4.0.0/libpod/exec/{}/json", session.id);
+        let ask = async {
+            loop {
+                let inspected: Inspected = self.wire.get(&path).await?.checked()?.json()?;
+                if !inspected.running {
+                    return Ok(inspected.exit_code);
+                }
+                // The stream ends a moment before Podman notes the exit.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        Deadline::after(EXIT_CODE_PATIENCE).bound(ask).await
     }
 }
 
-enum Never {}
+impl Session {
+    /// Only an id enters a URL.
+    fn of(created: Created) -> Result<Self> {
+        let fits = created.id.len() == 64 && created.id.bytes().all(|b| b.is_ascii_hexdigit());
+        if fits { Ok(Self { id: created.id }) } else { Err(failure::unreadable("an exec without an id")) }
+    }
+}
 
 /// Output within the bound, in order and by stream.
-struct Kept {
+pub(super) struct Kept {
     room: usize,
     output: Vec<u8>,
     stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
 }
 
 impl Kept {
-    fn new(room: usize) -> Self {
+    pub(super) fn new(room: u64) -> Self {
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
         Self { room, output: Vec::new(), stdout: Vec::new(), stderr: Vec::new() }
     }
 
     /// Keeps what fits; false once something did not.
-    fn take(&mut self, chunk: TtyChunk) -> bool {
-        let bytes = &chunk[..chunk.len().min(self.room)];
-        let fits = bytes.len() == chunk.len();
+    pub(super) fn take(&mut self, output: Output, said: &[u8]) -> bool {
+        let bytes = &said[..said.len().min(self.room)];
         self.room -= bytes.len();
         self.output.extend_from_slice(bytes);
-        match chunk {
-            TtyChunk::StdErr(_) => self.stderr.extend_from_slice(bytes),
-            TtyChunk::StdOut(_) | TtyChunk::StdIn(_) => self.stdout.extend_from_slice(bytes),
+        match output {
+            Output::Stderr => self.stderr.extend_from_slice(bytes),
+            Output::Stdout => self.stdout.extend_from_slice(bytes),
         }
-        fits
+        bytes.len() == said.len()
+    }
+
+    pub(super) fn into_execution(self, ended: Ended, supervised: bool, killed: u32) -> Execution {
+        let Self { output, stdout, stderr, .. } = self;
+        Execution { ended, output, stdout, stderr, supervised, killed }
     }
 }
 
-/// The exit code, asked for at once: Podman forgets an exec `exit_command_delay` after its end.
-async fn exit_code(exec: &podman_api::api::Exec) -> Result<i64> {
-    let deadline = Deadline::after(EXIT_CODE_PATIENCE);
-    let ask = async {
-        loop {
-            let inspected = exec.inspect().await.map_err(failure::of_client)?;
-            if inspected["Running"] != true {
-                return inspected["ExitCode"]
-                    .as_i64()
-                    .ok_or_else(|| failure::unreadable("an exec without an exit code"));
-            }
-            // The stream ends a moment before Podman notes the exit.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    deadline.bound(ask).await
-}
-
-/// Why a command never ran, told from Podman's words in its error stream. A command that imitates them misleads
+/// Why a process never ran, told from Podman's words in its error stream. A command that imitates them misleads
 /// only whoever ran it.
-fn never_ran(code: i64, stderr: &[u8]) -> Option<Error> {
+pub(super) fn never_ran(code: i64, stderr: &[u8]) -> Option<Error> {
     if !NEVER_RAN.contains(&code) {
         return None;
     }

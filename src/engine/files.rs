@@ -200,7 +200,7 @@ fn not_there(error: Error) -> Error {
 }
 
 /// The content of an archive's only file; none if it holds something else.
-fn first_file(archive: &[u8]) -> Result<Option<Vec<u8>>> {
+pub(super) fn first_file(archive: &[u8]) -> Result<Option<Vec<u8>>> {
     use std::io::Read;
     let mut archive = tar::Archive::new(archive);
     let first = archive.entries().map_err(failure::unreadable)?.next();

@@ -2,11 +2,12 @@
 //!
 //! | call | through | why |
 //! |---|---|---|
-//! | ping, start, remove, logs, exec create/start/inspect, archive get, networks, volumes, list by label, pull | podman-api | right as measured |
+//! | ping, start, remove, logs, archive get, networks, volumes, list by label, pull | podman-api | right as measured |
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
 //! | stop, restart | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
 //! | info, disk use | [`wire`] | its types are stricter than two versions of Podman |
+//! | exec | [`wire`] | podman-api's stream has no half of its own to end and keeps what is said |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
 //! | image inspect, lists of images, networks and volumes | [`wire`] | its types are stricter than two versions of Podman |
 //! | logs that are followed, stats, top | [`wire`] | podman-api parses stats by chunks, which breaks past 8 KiB; it knows no `stream=false` for top |
@@ -17,6 +18,7 @@
 //! ones (stop, logs, files) have a bound of their own for each tenant, and so have those that start processes (create,
 //! start, remove, exec), which would keep every core busy. Every call ends at its [`Deadline`].
 
+mod agent;
 mod attach;
 mod containers;
 mod deadline;
@@ -27,16 +29,20 @@ mod failure;
 mod files;
 mod follow;
 mod frames;
+mod hijack;
 mod host;
 mod images;
 mod index;
+mod install;
 mod lanes;
 mod logs;
 mod networks;
+mod plain;
 mod pull;
 mod spec;
 mod stats;
 mod stored;
+mod supervised;
 mod volumes;
 mod wedged;
 mod wire;
@@ -53,6 +59,7 @@ use crate::domain::{EngineId, Kind, Result, Tenant, World};
 use crate::metrics::Metrics;
 use crate::policy::grant::ContainerGrant;
 
+pub use agent::Installer;
 pub use attach::{Attached, Input};
 pub use containers::{Labelled, Status};
 pub use deadline::Deadline;
@@ -107,8 +114,8 @@ pub struct Engine {
     host: host::Known,
     request_timeout: Duration,
     seccomp_path: Arc<Path>,
-    output_bytes: usize,
     logs_bytes: usize,
+    agent: Option<agent::Program>,
     metrics: Metrics,
     world: World,
 }
@@ -119,6 +126,7 @@ impl Engine {
         engine: &config::Engine,
         images: &config::Images,
         output: &config::Output,
+        agent: &Path,
         metrics: Metrics,
         world: World,
     ) -> Self {
@@ -136,8 +144,10 @@ impl Engine {
             host: host::Known::default(),
             request_timeout: engine.request_timeout,
             seccomp_path: engine.seccomp_path.as_path().into(),
-            output_bytes: output.exec_bytes,
             logs_bytes: output.logs_bytes,
+            agent: agent::Program::read(agent)
+                .inspect_err(|error| tracing::warn!(path = ?agent, %error, "no agent: commands in new containers are not supervised"))
+                .ok(),
             metrics,
             world,
         }

@@ -7,8 +7,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Host, Image};
-use crate::domain::{ContainerName, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant};
+use super::{Host, Image, agent};
+use crate::domain::{ContainerName, Directory, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant};
 use crate::policy::spec::{ContainerSpec, USER_IDS};
 
 /// Label of the installation that made an object.
@@ -17,6 +17,9 @@ pub(super) const INSTALLATION: &str = "io.podgate.installation";
 const TENANT: &str = "io.podgate.tenant";
 /// Label with the ledger's identifier of a container.
 pub(super) const CONTAINER: &str = "io.podgate.container";
+
+/// Label of a volume with the agent's program: its digest.
+pub(super) const AGENT: &str = "io.podgate.agent";
 
 /// Label with the time at which the container goes by itself, as it was at create.
 const EXPIRES: &str = "io.podgate.expires";
@@ -35,6 +38,8 @@ pub struct Identity<'a> {
     pub ports: &'a [PublishedPort],
     /// When it goes by itself, RFC 3339.
     pub expires: Option<String>,
+    /// The volume with the agent.
+    pub agent: Option<String>,
 }
 
 /// The capabilities of a plain service, without NET_RAW, MKNOD and AUDIT_WRITE (SECURITY rule 6).
@@ -152,7 +157,7 @@ pub(super) fn body(
         "env": spec.environment,
         // Sent even when it is the image's own: Podman would make a missing one, through symlinks, on the host
         // (CVE-2026-55686).
-        "work_dir": spec.workdir.as_deref().unwrap_or(&image.workdir),
+        "work_dir": spec.workdir.as_ref().map_or(image.workdir.as_str(), Directory::as_str),
         "image_volume_mode": "ignore",
         "volatile": !spec.durable,
         "stdin": spec.stdin,
@@ -190,6 +195,10 @@ pub(super) fn body(
                 }));
             }
         }
+    }
+    if let Some(volume) = &id.agent {
+        let options = ["ro", "nosuid", "nodev", "nocopy"];
+        volumes.push(json!({"Name": volume, "Dest": agent::DIRECTORY, "Options": options}));
     }
     body["volumes"] = json!(volumes);
     body["mounts"] = json!(binds);

@@ -58,13 +58,17 @@ impl Wire {
         self.send(Method::POST, path, "application/json", body.into()).await
     }
 
+    pub(super) async fn post_tar(&self, path: &str, tar: Bytes) -> Result<Answer> {
+        self.send(Method::POST, path, "application/x-tar", tar).await
+    }
+
     pub(super) async fn put_tar(&self, path: &str, tar: Bytes) -> Result<Answer> {
         self.send(Method::PUT, path, "application/x-tar", tar).await
     }
 
     /// An answer without an end, as it comes. Dropping it cuts the connection.
     pub(super) async fn stream(&self, path: &str) -> Result<impl Stream<Item = Result<Bytes, hyper::Error>> + use<>> {
-        let open = self.exchange(Method::GET, path, "", Bytes::new());
+        let open = self.exchange(Method::GET, path, ("", Bytes::new()), false);
         let (response, driver) = self.metrics.podman_call(&template(&Method::GET, path), open).await?;
         if !response.status().is_success() {
             return Err(Answer::read(response).await?.refusal());
@@ -75,19 +79,12 @@ impl Wire {
         }))
     }
 
-    /// A connection that stops being HTTP, as Podman hands over a container's streams. Dropping it cuts it.
-    pub(super) async fn switch(&self, path: &str) -> Result<Upgraded> {
-        self.metrics.podman_call(&template(&Method::POST, path), self.switched(path)).await
-    }
-
-    async fn switched(&self, path: &str) -> Result<Upgraded> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(failure::unreachable)?;
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(failure::unreachable)?;
-        let _driver = AbortOnDrop(tokio::spawn(connection.with_upgrades()));
-        let request = Request::post(path).header(HOST, "podman").header(CONNECTION, "Upgrade").header(UPGRADE, "tcp");
-        let request = request.body(Full::new(Bytes::new())).map_err(Error::internal)?;
-        let response = sender.send_request(request).await.map_err(failure::unreachable)?;
+    /// A connection that stops being HTTP, as Podman hands over a process's streams. Dropping it cuts it. Podman reads
+    /// the body, of JSON, before.
+    pub(super) async fn hijack(&self, path: &str, body: Bytes) -> Result<Upgraded> {
+        let content_type = if body.is_empty() { "" } else { "application/json" };
+        let open = self.exchange(Method::POST, path, (content_type, body), true);
+        let (response, _driver) = self.metrics.podman_call(&template(&Method::POST, path), open).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(Answer::read(response).await?.refusal());
         }
@@ -97,7 +94,7 @@ impl Wire {
     async fn send(&self, method: Method, path: &str, content_type: &'static str, body: Bytes) -> Result<Answer> {
         let call = template(&method, path);
         let exchange = async {
-            let (response, _driver) = self.exchange(method, path, content_type, body).await?;
+            let (response, _driver) = self.exchange(method, path, (content_type, body), false).await?;
             Answer::read(response).await
         };
         self.metrics.podman_call(&call, exchange).await
@@ -107,15 +104,18 @@ impl Wire {
         &self,
         method: Method,
         path: &str,
-        content_type: &'static str,
-        body: Bytes,
+        (content_type, body): (&'static str, Bytes),
+        upgrade: bool,
     ) -> Result<(Response<Incoming>, AbortOnDrop<hyper::Result<()>>)> {
         let stream = UnixStream::connect(&self.socket).await.map_err(failure::unreachable)?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(failure::unreachable)?;
         // Driven by a task of its own, ended with this call: a caller who leaves cuts the connection.
-        let driver = AbortOnDrop(tokio::spawn(connection));
+        let driver = AbortOnDrop(tokio::spawn(connection.with_upgrades()));
         let mut request = Request::builder().method(method).uri(path).header(HOST, "podman");
+        if upgrade {
+            request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "tcp");
+        }
         if !content_type.is_empty() {
             request = request.header(CONTENT_TYPE, content_type);
         }
@@ -165,12 +165,17 @@ impl Answer {
         self.body.is_empty()
     }
 
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(failure::unreadable)
     }
 }
 
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+/// A task that ends with whoever has this.
+pub(super) struct AbortOnDrop<T>(pub(super) tokio::task::JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {

@@ -1,8 +1,10 @@
 //! Creating a container: reserve, make, record, start, confirm.
 
+use std::time::Instant;
+
 use super::{Claim, Lifecycle};
 use crate::domain::{Attempt, EngineId, Error, Kind, PublishedPort, Result, timestamp_ms};
-use crate::engine::{Deadline, Identity, Status};
+use crate::engine::{Deadline, Identity, Installer, Status};
 use crate::policy::grant::{Audited, ContainerGrant, CreateGrant};
 use crate::store::{Container, Promised, Reservation, State};
 
@@ -51,25 +53,35 @@ impl Lifecycle {
             expires_in: grant.spec().expires_in,
             idle: grant.spec().idle,
             attempt,
+            agent: self.engine.agent_version().map_or(0, i64::from),
         };
         let (row, ports) = self.store.reserve_container(grant.tenant(), &reservation).await?;
         grant.entry().identify(&row.id);
         let claim = self.claim(&row.id).ok_or_else(|| Error::internal("a new row is already claimed"))?;
         self.fail_point.reached("create.reserved");
 
-        let identity = Identity {
+        let mut identity = Identity {
             installation: &self.installation,
             row_id: &row.id,
             tenant: grant.tenant(),
             name: grant.name(),
             ports: &ports,
             expires: row.expires_ms.map(timestamp_ms),
+            agent: None,
         };
-        // After the row is there: a deletion of the tenant waits for it, and takes the network away last.
-        let made = match self.engine.ensure_network(grant, &self.installation, deadline).await {
-            Ok(()) => self.engine.create(grant, &image, &identity, deadline).await,
-            Err(error) => Err(error),
+        // The first of all waits for the agent's installation, which is not this operation's time.
+        let installer =
+            Installer { installation: self.installation.to_string(), gateway: self.store.gateway().to_owned() };
+        let begun = Instant::now();
+        let agent = self.engine.agent_volume(grant, installer, self.engine.deadline()).await;
+        let deadline = deadline.extended(begun.elapsed());
+        let make = async {
+            identity.agent = agent?;
+            // After the row is there: a deletion of the tenant waits for it, and takes the network away last.
+            self.engine.ensure_network(grant, &self.installation, deadline).await?;
+            self.engine.create(grant, &image, &identity, deadline).await
         };
+        let made = make.await;
         self.fail_point.reached("create.created");
         match made {
             Ok(engine_id) => match self.settle(grant, &row, &engine_id, deadline).await {

@@ -131,9 +131,8 @@ impl Lifecycle {
     /// too: not for every day.
     pub async fn strays(&self, grant: &SystemGrant) -> Result<Strays> {
         let mut strays = Strays::default();
-        for found in self.engine.labelled(grant, &self.installation, self.engine.deadline()).await? {
-            // A row that is being made has its id already, so nothing in flight looks like a stray.
-            if !self.store.has_container(&found.row_id).await? {
+        for found in self.labelled(grant).await? {
+            if !self.is_owned(&found).await? {
                 strays.containers.push(found);
             }
         }
@@ -190,6 +189,7 @@ impl Lifecycle {
             let removing = async |grant: &Audited<SystemGrant>| self.engine.remove_own_volume(grant, &volume).await;
             note(self.upkeep(grant, &volume, deed, removing).await, &volume);
         }
+        gone += self.engine.remove_old_agents(grant, &self.installation).await?;
         Ok(gone)
     }
 
@@ -217,5 +217,27 @@ impl Lifecycle {
             self.engine.remove(&grant.over_container(row, engine_id), deadline).await?;
         }
         self.store.forget_container(row).await
+    }
+
+    /// All containers with our label, once this gateway is not installing the agent: what it did that through is gone
+    /// then, or a crash left it, and nobody else takes it away.
+    async fn labelled(&self, grant: &SystemGrant) -> Result<Vec<Labelled>> {
+        let ask = || self.engine.labelled(grant, &self.installation, self.engine.deadline());
+        let found = ask().await?;
+        if found.iter().all(|container| container.installer() != Some(self.store.gateway())) {
+            return Ok(found);
+        }
+        self.engine.await_agent().await;
+        ask().await
+    }
+
+    /// Whether somebody answers for a container with our label.
+    async fn is_owned(&self, found: &Labelled) -> Result<bool> {
+        match found.installer() {
+            Some(gateway) if gateway == self.store.gateway() => Ok(false),
+            Some(gateway) => self.store.gateway_lives(gateway).await,
+            // A row that is being made has its id already, so nothing in flight looks like a stray.
+            None => self.store.has_container(&found.row_id).await,
+        }
     }
 }

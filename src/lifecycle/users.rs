@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use sha_crypt::ShaCrypt;
 use sha_crypt::password_hash::PasswordHasher;
 
@@ -20,6 +21,12 @@ pub struct NewUser {
     /// Login shell.
     pub shell: Shell,
 }
+
+/// Bytes that a tool may say.
+const MAX_SAID: u64 = 64 * 1024;
+
+/// The exit code of what SIGKILL ended, as it ends all that runs in a container.
+const KILLED: i64 = 128 + 9;
 
 /// First id given to people rather than services, as in Debian and Alpine.
 const FIRST_ID: u32 = 1000;
@@ -40,7 +47,7 @@ impl Lifecycle {
         for tool in tools {
             match self.run(grant, tool, None, deadline).await {
                 Ok(done) => {
-                    succeeded(&done, "the image's tool refused to add the user")?;
+                    self.succeeded(grant, &done, "the image's tool refused to add the user").await?;
                     return self.set_password(grant, user, deadline).await;
                 }
                 Err(error) if error.kind == Kind::NoCommand => {}
@@ -55,7 +62,7 @@ impl Lifecycle {
         let Some(password) = &user.password else { return Ok(()) };
         let line = format!("{}:{}\n", user.username.as_str(), password.reveal());
         match self.run(grant, &["chpasswd"], Some(line), deadline).await {
-            Ok(done) => succeeded(&done, "the image's chpasswd refused the password"),
+            Ok(done) => self.succeeded(grant, &done, "the image's chpasswd refused the password").await,
             Err(error) if error.kind == Kind::NoCommand => {
                 let shadow = self.engine.read_file(grant, "/etc/shadow", deadline).await?.unwrap_or_default();
                 let line = shadow_line(user)?;
@@ -102,12 +109,28 @@ impl Lifecycle {
         stdin: Option<String>,
         deadline: Deadline,
     ) -> Result<Execution> {
+        let command = Words::parse(words.iter().map(|word| (*word).to_owned()).collect()).map_err(Error::internal)?;
         let request = ExecRequest {
-            command: Words::parse(words.iter().map(|word| (*word).to_owned()).collect()).map_err(Error::internal)?,
             user: Some(ExecUser::parse("0:0").map_err(Error::internal)?),
-            stdin: stdin.map(String::into_bytes),
+            stdin: stdin.map(Bytes::from),
+            ..ExecRequest::new(command, deadline.left(), MAX_SAID)
         };
         self.engine.exec(grant, &request, deadline).await
+    }
+
+    /// Nothing where the tool did what it was for. `Conflict` and `NotFound` where the container went away under it.
+    async fn succeeded(&self, grant: &Audited<ContainerGrant>, done: &Execution, refused: &'static str) -> Result<()> {
+        match done.ended {
+            Ended::Exited(0) => Ok(()),
+            Ended::TimedOut => Err(Error::new(Kind::EngineTimeout, "the image's tool did not end in time")),
+            Ended::Exited(KILLED) => Err(stopped()),
+            Ended::Exited(_) | Ended::TooMuchOutput => {
+                if !self.status(grant, self.engine.deadline()).await?.is_running() {
+                    return Err(stopped());
+                }
+                Err(Error::new(Kind::Refused, refused).because(String::from_utf8_lossy(&done.output)))
+            }
+        }
     }
 
     async fn write(
@@ -125,14 +148,8 @@ impl Lifecycle {
     }
 }
 
-fn succeeded(done: &Execution, refused: &'static str) -> Result<()> {
-    match done.ended {
-        Ended::Exited(0) => Ok(()),
-        Ended::TimedOut => Err(Error::new(Kind::EngineTimeout, "the image's tool did not end in time")),
-        Ended::Exited(_) | Ended::TooMuchOutput => {
-            Err(Error::new(Kind::Refused, refused).because(String::from_utf8_lossy(&done.output)))
-        }
-    }
+fn stopped() -> Error {
+    Error::new(Kind::Conflict, "the container stopped meanwhile")
 }
 
 fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {

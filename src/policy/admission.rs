@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::spec::ContainerSpec;
 use crate::config::{Expiry, Profile};
 use crate::domain::{
-    CommandLine, ContainerLimits, ContainerName, ContainerPath, Details, ExecUser, ImageRef, ImageRequest, Mount,
-    MountTarget, NetworkMode, PullPolicy, Result, TenantLimit, WantedPort, Words,
+    CommandLine, ContainerLimits, ContainerName, Details, Directory, Environment, ExecUser, ImageRef, ImageRequest,
+    Mount, MountTarget, NetworkMode, PullPolicy, Result, TenantLimit, WantedPort, Words,
 };
 
 /// A create request as it came, field by field; nothing is believed yet.
@@ -74,10 +74,10 @@ pub(super) struct Admitted {
     pub(super) image: ImageRequest,
     command: Option<Words>,
     entrypoint: Option<Words>,
-    environment: BTreeMap<String, String>,
+    environment: Environment,
     /// Name and target, in the order of the request; whose they are is for the records to say.
     pub(super) mounts: Vec<(String, MountTarget)>,
-    workdir: Option<String>,
+    workdir: Option<Directory>,
     user: Option<ExecUser>,
     labels: BTreeMap<String, String>,
     ports: Vec<WantedPort>,
@@ -91,9 +91,8 @@ pub(super) struct Admitted {
 /// Prefixes of labels that Podman or we give a meaning to.
 const RESERVED_LABELS: &[&str] = &["io.podgate", "io.podman", "io.containers", "io.buildah", "io.kubernetes"];
 const MAX_LABELS: usize = 64;
-const MAX_VARIABLES: usize = 256;
-/// All names and values of one map together. Linux bounds arguments and environment of a program at 2 MiB in all.
-const MAX_MAP_BYTES: usize = 128 * 1024;
+/// All names and values together.
+const MAX_LABEL_BYTES: usize = 128 * 1024;
 
 /// Parses every field and tells all that is wrong at once.
 pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitted> {
@@ -102,13 +101,10 @@ pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitte
     let image = wrong.take("image", ImageRequest::parse(&request.image));
     let command = wrong.take_optional("command", request.command, |command| command.map(CommandLine::for_create));
     let entrypoint = wrong.take_optional("entrypoint", request.entrypoint, Words::parse);
-    check_variables(&request.environment, &mut wrong);
+    let environment = Environment::parse(request.environment, &mut wrong);
     check_labels(&request.labels, &mut wrong);
     let mounts = parse_mounts(&request.volumes, &mut wrong);
-    let workdir = wrong.take_optional("workdir", request.workdir, |path| match path.as_str() {
-        "/" => Ok(path),
-        other => ContainerPath::parse(other).map(|path| path.as_str().to_owned()),
-    });
+    let workdir = wrong.take_optional("workdir", request.workdir, |path| Directory::parse(&path));
     let user = wrong.take_optional("user", request.user, |user| ExecUser::parse(&user));
     let ports = parse_ports(profile, &request.ports, &mut wrong);
     let expires_in = expiry(profile.expiry, request.expires_in, &mut wrong);
@@ -117,7 +113,7 @@ pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitte
     match (name, image) {
         (Some(name), Some(image)) => {
             wrong.finish()?;
-            let CreateRequest { environment, labels, stdin, start, .. } = request;
+            let CreateRequest { labels, stdin, start, .. } = request;
             Ok(Admitted {
                 name,
                 image,
@@ -224,27 +220,9 @@ fn within(most: ContainerLimits, asked: LimitsRequest, wrong: &mut Details) -> C
     }
 }
 
-/// Names are those a shell can use, with '.' and '-'. Podman reads `*` and names without a value as "copy from the
-/// service's environment" (SECURITY rules 5 and 14).
-fn check_variables(variables: &BTreeMap<String, String>, wrong: &mut Details) {
-    if variables.len() > MAX_VARIABLES || size(variables) > MAX_MAP_BYTES {
-        wrong.add("environment", format!("at most {MAX_VARIABLES} variables of {MAX_MAP_BYTES} bytes in all"));
-    }
-    for (name, value) in variables {
-        let fits = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
-        if !fits {
-            wrong.add(format!("environment.{name}"), "a variable's name is letters, digits, '_', '.' and '-'");
-        }
-        if value.contains('\0') {
-            wrong.add(format!("environment.{name}"), "a value must not contain NUL");
-        }
-    }
-}
-
 fn check_labels(labels: &BTreeMap<String, String>, wrong: &mut Details) {
-    if labels.len() > MAX_LABELS || size(labels) > MAX_MAP_BYTES {
-        wrong.add("labels", format!("at most {MAX_LABELS} labels of {MAX_MAP_BYTES} bytes in all"));
+    if labels.len() > MAX_LABELS || size(labels) > MAX_LABEL_BYTES {
+        wrong.add("labels", format!("at most {MAX_LABELS} labels of {MAX_LABEL_BYTES} bytes in all"));
     }
     for (name, value) in labels {
         let field = format!("labels.{name}");

@@ -39,6 +39,7 @@ pub struct Policy {
     store: Store,
     rules: Live<Rules>,
     first_user_id: Option<u32>,
+    exec_bytes: usize,
     places: Places,
 }
 
@@ -78,6 +79,7 @@ impl Policy {
             store,
             rules: Live::new(config.into()),
             first_user_id: config.engine.first_user_id,
+            exec_bytes: config.output.exec_bytes,
             places: Places::default(),
         }
     }
@@ -140,6 +142,35 @@ impl Policy {
     /// Says in the audit log what a principal that may do it will do; whatever changes something asks for the entry.
     pub async fn announce(&self, asker: &Asker, object: Object) -> Result<Entry> {
         self.store.announce(asker, object, Room::Needed).await
+    }
+
+    /// Bytes that a command may say: what was asked for, at most the configuration's.
+    pub fn exec_output(&self, asked: Option<i64>, wrong: &mut Details) -> u64 {
+        let most = self.exec_bytes as u64;
+        let Some(asked) = asked else { return most };
+        let bytes = u64::try_from(asked).ok().filter(|bytes| (1..=most).contains(bytes));
+        bytes.unwrap_or_else(|| {
+            wrong.add("max_output", format!("must be within 1 and {most} bytes"));
+            most
+        })
+    }
+
+    /// How long a command in the container may take: what was asked for, at most the profile's; else the profile's
+    /// default, at most as long as an operation.
+    pub fn exec_time(&self, grant: &ContainerGrant, asked: Option<Duration>, operation: Duration) -> Result<Duration> {
+        let bounds = self.rules.get().profile(&grant.row().profile)?.exec_time;
+        match asked {
+            None => Ok(bounds.default.min(operation)),
+            Some(asked) if asked <= bounds.most => Ok(asked),
+            Some(_) => {
+                let mut wrong = Details::default();
+                wrong.add(
+                    "timeout",
+                    format!("must be at most {} seconds, which is the profile's", bounds.most.as_secs()),
+                );
+                Err(wrong.into_error())
+            }
+        }
     }
 
     /// Puts a container's end off, to so many seconds from now within its profile's bound.

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::domain::{
-    ContainerLimits, ExecUser, ImageRef, Mount, MountSource, NetworkMode, PullPolicy, WantedPort, Words,
+    ContainerLimits, Directory, Environment, ExecUser, ImageRef, Mount, MountSource, NetworkMode, PullPolicy,
+    WantedPort, Words,
 };
 
 /// How many host ids a tenant gets: one for each that a container can have in 16 bits, as files on disk do.
@@ -24,9 +25,9 @@ pub struct ContainerSpec {
     /// Instead of the image's ENTRYPOINT.
     pub entrypoint: Option<Words>,
     /// Added to the image's.
-    pub environment: BTreeMap<String, String>,
+    pub environment: Environment,
     /// Instead of the image's WORKDIR.
-    pub workdir: Option<String>,
+    pub workdir: Option<Directory>,
     /// Instead of the image's USER.
     pub user: Option<ExecUser>,
     /// The tenant's own, none under a reserved prefix.

@@ -54,6 +54,8 @@ pub struct Container {
     pub expires_ms: Option<i64>,
     /// How many seconds after its last use it goes by itself.
     pub idle_seconds: Option<i64>,
+    /// The version of the agent that it was made with; 0 without.
+    pub agent: i64,
     /// Milliseconds since 1970.
     pub created_ms: i64,
 }
@@ -96,6 +98,7 @@ struct Row {
     running: i64,
     expires_ms: Option<i64>,
     idle_seconds: Option<i64>,
+    agent: i64,
     created_ms: i64,
 }
 
@@ -104,7 +107,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT c.id, c.tenant_id, t.slug, c.name, c.engine_id, c.state, c.image, c.created_ms, c.profile,
-                    c.memory_bytes, c.cpu_millis, c.pids, c.running, c.expires_ms, c.idle_seconds
+                    c.memory_bytes, c.cpu_millis, c.pids, c.running, c.expires_ms, c.idle_seconds, c.agent
              FROM containers c JOIN tenants t ON t.id = c.tenant_id ",
             $rest
         )
@@ -404,6 +407,7 @@ impl Row {
             running: self.running != 0,
             expires_ms: self.expires_ms,
             idle_seconds: self.idle_seconds,
+            agent: self.agent,
             created_ms: self.created_ms,
         })
     }

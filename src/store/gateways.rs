@@ -30,6 +30,20 @@ impl Store {
         Ok(())
     }
 
+    /// Who we are.
+    pub fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
+    /// Whether this gateway was heard of late.
+    pub async fn gateway_lives(&self, gateway: &str) -> Result<bool> {
+        let seen: Option<i64> = sqlx::query_scalar("SELECT seen_ms FROM gateways WHERE id = $1")
+            .bind(gateway)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(seen.is_some_and(|seen| seen > self.living_since()))
+    }
+
     /// Gateways heard since then live.
     pub(super) fn living_since(&self) -> i64 {
         self.world.now_ms() - DEAD_AFTER_MS

@@ -35,6 +35,8 @@ pub struct Reservation<'a> {
     pub idle: Option<Duration>,
     /// What it is made by, and named after.
     pub attempt: Option<&'a Attempt>,
+    /// The version of the agent that it gets; 0 without.
+    pub agent: i64,
 }
 
 impl Store {
@@ -54,8 +56,8 @@ impl Store {
         let inserted = sqlx::query(
             "INSERT INTO containers (id, tenant_id, name, state, image, image_id, created_by, created_ms,
                                      profile, memory_bytes, cpu_millis, pids, expires_ms, idle_seconds, touched_ms,
-                                     gateway)
-             SELECT $1, id, $3, 'creating', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $7, $14
+                                     gateway, agent)
+             SELECT $1, id, $3, 'creating', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $7, $14, $15
              FROM tenants WHERE id = $2 AND deleting = 0",
         )
         .bind(&id)
@@ -72,6 +74,7 @@ impl Store {
         .bind(expires_ms)
         .bind(idle_seconds)
         .bind(&*self.gateway)
+        .bind(wanted.agent)
         .execute(&mut *tx)
         .await
         .map_err(|error| {
@@ -123,6 +126,7 @@ impl Store {
             running: false,
             expires_ms,
             idle_seconds,
+            agent: wanted.agent,
             created_ms,
         };
         Ok((row, ports))

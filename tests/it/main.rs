@@ -6,6 +6,7 @@
 mod support;
 
 mod administration;
+mod agent;
 mod api_keys;
 mod attach;
 mod attempts;
@@ -50,6 +51,7 @@ mod serve;
 mod sessions;
 mod spec;
 mod stores;
+mod supervised;
 mod tokens;
 mod users;
 mod volumes;

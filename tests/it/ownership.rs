@@ -174,7 +174,9 @@ async fn each_tenant_has_a_network_of_its_own() {
             assert_eq!(networks.keys().collect::<Vec<_>>(), [&format!("podgate-{slug}")]);
             let host = &inspected["HostConfig"];
             assert_eq!((&host["Privileged"], &host["PidMode"]), (&json!(false), &json!("private")));
-            assert_eq!(inspected["Mounts"], json!([]));
+            let mounts = inspected["Mounts"].as_array().unwrap().iter();
+            let mounts: Vec<_> = mounts.map(|mount| (&mount["Destination"], &mount["RW"])).collect();
+            assert_eq!(mounts, [(&json!("/.podgate"), &json!(false))], "the agent's alone");
         }
     }
 }

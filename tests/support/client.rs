@@ -13,7 +13,7 @@ use hyper::http::request::Builder;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::eventually;
@@ -99,6 +99,19 @@ impl Client {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let request = self.request("POST", path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         self.send(request.body(whole(form)).unwrap()).await
+    }
+
+    /// Sends a request and reads nothing: whoever has the connection may read the answer, or leave.
+    pub async fn send_only(&self, path: &str, body: &Value) -> TcpStream {
+        let (body, token) = (body.to_string(), self.token.as_deref().unwrap_or_default());
+        let request = format!(
+            "POST /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).await.expect("the gateway takes connections");
+        stream.write_all(request.as_bytes()).await.expect("the gateway reads");
+        stream
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {

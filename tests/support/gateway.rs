@@ -298,6 +298,11 @@ impl Gateway {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything written so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod podman;
 pub mod private;
+pub mod processes;
 pub mod provider;
 pub mod registry;
 pub mod sse;

@@ -31,6 +31,38 @@ impl Podman {
         self.send("POST", path, &body.to_string()).await
     }
 
+    /// Makes an image of a tar.
+    pub async fn import(&self, reference: &str, tar: Vec<u8>) {
+        let reference = reference.replace('/', "%2F").replace(':', "%3A");
+        let path = format!("/v4.0.0/libpod/images/import?reference={reference}");
+        let answer = self.send_tar("POST", &path, tar).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    pub async fn remove_image(&self, reference: &str) {
+        let reference = reference.replace('/', "%2F").replace(':', "%3A");
+        self.call("DELETE", &format!("/images/{reference}?force=true")).await;
+    }
+
+    /// Puts one file into a container's directory.
+    pub async fn put(&self, id: &str, directory: &str, name: &str, content: &[u8]) {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, name, content).unwrap();
+        let path = format!("/v1.40/containers/{id}/archive?path={}", directory.replace('/', "%2F"));
+        let answer = self.send_tar("PUT", &path, tar.into_inner().unwrap()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    async fn send_tar(&self, method: &str, uri: &str, tar: Vec<u8>) -> Answer {
+        let stream = UnixStream::connect(&self.socket).await.expect("the tests' Podman answers");
+        let request = Request::builder().method(method).uri(uri).header("host", "podman");
+        let request = request.header("content-type", "application/x-tar");
+        exchange(stream, request.body(whole(tar)).unwrap()).await
+    }
+
     async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
         let stream = UnixStream::connect(&self.socket).await.expect("the tests' Podman answers");
         let request = Request::builder().method(method).uri(format!("/v4.0.0/libpod{path}")).header("host", "podman");
@@ -89,8 +121,14 @@ impl Podman {
         child
     }
 
-    /// Names of the volumes that an installation made, in order.
+    /// Names of the volumes that an installation's tenants made, in order.
     pub async fn volumes(&self, installation: &str) -> Vec<String> {
+        let all = self.all_volumes(installation).await;
+        all.into_iter().filter(|name| !name.starts_with("podgate.agent.")).collect()
+    }
+
+    /// Names of all that an installation made, its own too.
+    pub async fn all_volumes(&self, installation: &str) -> Vec<String> {
         let filter = labelled(&format!("io.podgate.installation={installation}"));
         let found = self.call("GET", &format!("/volumes/json?filters={filter}")).await.json();
         let volumes = found.as_array().into_iter().flatten();
@@ -117,7 +155,7 @@ impl Podman {
 
     /// Leaves no volume of an installation.
     pub async fn clean_volumes(&self, installation: &str) {
-        for name in self.volumes(installation).await {
+        for name in self.all_volumes(installation).await {
             self.call("DELETE", &format!("/volumes/{name}?force=true")).await;
         }
     }

@@ -1,0 +1,32 @@
+//! Frames on the agent's standard input (orders) and standard output (reports): one byte of kind, four of length (big
+//! endian), then so many bytes.
+//!
+//! The first order says what is to be run or where to connect; `Started` or `Failed` answers it. Then data flows both
+//! ways. `Ended` is the last report; the gateway hangs up then. **The end of the agent's input means that nobody is there any more**: it kills what
+//! it started and says nothing. The end of the command's input is an order of its own.
+//!
+//! The gateway may be ahead of the command by [`WINDOW`] bytes of input; `Credit` tells how many more were taken. So the
+//! agent always reads on and notices signals and the end. The other way the pipe itself holds the command back.
+//!
+//! Either side takes the other for hostile: whoever owns the container can replace the agent or write in its name.
+
+mod codec;
+mod order;
+mod report;
+
+pub use codec::{Decoder, Frame, Malformed};
+pub use order::{Order, Size, Start};
+pub use report::{Cause, Ended, Failure, Report, Stage, Stream};
+
+/// Which language this is. A container keeps the agent that it was made with; a gateway that speaks another version
+/// runs its commands without.
+pub const VERSION: u8 = 1;
+
+/// Where the agent is in a container.
+pub const PATH: &str = "/.podgate/podgate-agent";
+
+/// The most bytes of data in a frame.
+pub const CHUNK: usize = 32 * 1024;
+
+/// How many bytes of input may be on their way to the command.
+pub const WINDOW: usize = 64 * 1024;

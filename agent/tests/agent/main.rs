@@ -1,0 +1,10 @@
+//! The agent on this machine, without a container: what is true of a process tree here is true of it there.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod connect;
+mod io;
+mod start;
+mod support;
+mod terminal;
+mod trees;

@@ -1,0 +1,322 @@
+//! Commands that the agent inside the container runs (`podgate_agent::protocol`): it ends them and all that they started
+//! at their deadline, when they say too much, and when this side is gone, which is what dropping does.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use podgate_agent::protocol::{
+    self, CHUNK, Cause, Decoder, Failure, Frame, Order, Report, Stage, Start, Stream, WINDOW,
+};
+use tokio::sync::Notify;
+
+use super::exec::{Ended, ExecRequest, Execution, Kept, Process, Session, never_ran};
+use super::frames::Output;
+use super::hijack::{Hijacked, Input, Outputs};
+use super::wire::AbortOnDrop;
+use super::{Deadline, Engine};
+use crate::domain::{Error, ExecUser, Kind, Result};
+use crate::policy::grant::{Audited, ContainerGrant};
+
+/// How much longer than the command the agent may take: killing a tree on a busy machine.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a container may take to tell how it is.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The most that is kept of what is said beside the agent: Podman's own words.
+const MAX_WORDS: usize = 4096;
+
+/// The agent in one container, at work.
+pub(super) struct Agent {
+    session: Session,
+    pub(super) orders: Orders,
+    pub(super) reports: Reports,
+}
+
+/// What it is told.
+pub(super) struct Orders {
+    input: Input,
+    frame: Vec<u8>,
+    credit: Arc<Credit>,
+}
+
+/// What it tells.
+pub(super) struct Reports {
+    outputs: Outputs,
+    decoder: Decoder<Report>,
+    words: Vec<u8>,
+    credit: Arc<Credit>,
+}
+
+/// How many bytes of input it would take.
+struct Credit {
+    bytes: Mutex<usize>,
+    more: Notify,
+}
+
+/// A command that runs.
+pub(super) struct Running {
+    session: Session,
+    reports: Reports,
+    _feeding: AbortOnDrop<()>,
+}
+
+/// How it went on.
+enum Said {
+    Output(Output, Vec<u8>),
+    Ended(protocol::Ended),
+    /// The agent is gone without a word.
+    Lost,
+}
+
+impl Engine {
+    /// Starts a command under the agent's eyes; none where the container does not have the agent after all.
+    pub(super) async fn supervised(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        request: &ExecRequest,
+        deadline: Deadline,
+    ) -> Result<Option<Running>> {
+        let commands = [Some(&request.command), request.otherwise.as_ref()];
+        let start = Start {
+            commands: commands.into_iter().flatten().map(|words| words.as_slice().to_vec()).collect(),
+            environment: request.environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            workdir: request.workdir.as_ref().map(|workdir| workdir.as_str().to_owned()),
+            timeout_ms: u64::try_from(request.timeout.as_millis()).ok(),
+            max_output: Some(request.max_output),
+            terminal: None,
+        };
+        let agent = self.start_agent(grant, request.user.as_ref(), &Order::Start(start), deadline).await?;
+        Ok(agent.map(|agent| agent.run(request.stdin.clone().unwrap_or_default())))
+    }
+
+    /// Starts the agent as this user, with this order, which it carries out; none if it is not there.
+    pub(super) async fn start_agent(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        user: Option<&ExecUser>,
+        order: &Order,
+        deadline: Deadline,
+    ) -> Result<Option<Agent>> {
+        // Where the order names a directory, the container's own does not matter.
+        let elsewhere = matches!(order, Order::Start(Start { workdir: Some(_), .. }) | Order::Connect(_));
+        let process = Process {
+            words: &[protocol::PATH.to_owned()],
+            user,
+            environment: Vec::new(),
+            workdir: elsewhere.then_some("/"),
+        };
+        // A command may end its container.
+        let touched = self.touching(grant);
+        let (session, attached) = self.start_process(grant, process, deadline).await?;
+        let mut agent = Agent::new(session, attached);
+        let started = async {
+            // One that cannot be written to says why.
+            let _ = agent.orders.send(order).await;
+            agent.reports.next().await
+        };
+        let started = deadline.bound(started).await?;
+        drop(touched);
+        match started {
+            Some(Report::Started) => Ok(Some(agent)),
+            Some(Report::Failed(failure)) => Err(not_started(failure)),
+            Some(_) => Err(nonsense()),
+            None => {
+                let (code, stopped) = self.lost(grant, &agent.session).await?;
+                let words = String::from_utf8_lossy(&agent.reports.words).into_owned();
+                match never_ran(code, &agent.reports.words) {
+                    Some(error) if error.kind == Kind::NoCommand => Ok(None),
+                    Some(error) => Err(error),
+                    None if stopped => Err(Error::new(Kind::Conflict, "the container stopped meanwhile")),
+                    None => Err(nonsense().because(format!("it ended with {code}: {words}"))),
+                }
+            }
+        }
+    }
+}
+
+impl Agent {
+    fn new(session: Session, Hijacked { input, outputs }: Hijacked) -> Self {
+        let credit = Arc::new(Credit { bytes: Mutex::new(WINDOW), more: Notify::new() });
+        Self {
+            session,
+            orders: Orders { input, frame: Vec::new(), credit: Arc::clone(&credit) },
+            reports: Reports { outputs, decoder: Decoder::default(), words: Vec::new(), credit },
+        }
+    }
+
+    /// Gives it this input to its end, beside what is read.
+    fn run(self, stdin: Bytes) -> Running {
+        let Self { session, mut orders, reports } = self;
+        let feeding = tokio::spawn(async move {
+            if orders.feed(&stdin).await.is_ok() {
+                let _ = orders.send(&Order::InputEnd).await;
+            }
+            // The end of the orders would be the end of the command.
+            std::future::pending().await
+        });
+        Running { session, reports, _feeding: AbortOnDrop(feeding) }
+    }
+}
+
+impl Orders {
+    /// Says one thing.
+    pub(super) async fn send(&mut self, order: &Order) -> std::io::Result<()> {
+        self.frame.clear();
+        order.encode(&mut self.frame);
+        self.input.write(&self.frame).await
+    }
+
+    /// Gives input as fast as it is taken. Somebody has to read the reports meanwhile.
+    pub(super) async fn feed(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            let taken = self.credit.spend(bytes.len().min(CHUNK)).await;
+            let (now, later) = bytes.split_at(taken);
+            self.send(&Order::Input(now.to_vec())).await?;
+            bytes = later;
+        }
+        Ok(())
+    }
+}
+
+impl Reports {
+    /// The next report but for credits; none when the agent is gone. `Refused` if somebody else speaks in its name.
+    pub(super) async fn next(&mut self) -> Result<Option<Report>> {
+        loop {
+            match self.decoder.next().map_err(|_| nonsense())? {
+                Some(Report::Credit(bytes)) => self.credit.earn(bytes),
+                Some(report) => return Ok(Some(report)),
+                None => match self.outputs.next().await? {
+                    None => return Ok(None),
+                    Some((Output::Stdout, bytes)) => self.decoder.push(&bytes),
+                    Some((Output::Stderr, words)) => {
+                        let room = MAX_WORDS - self.words.len();
+                        self.words.extend_from_slice(&words[..words.len().min(room)]);
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Credit {
+    /// Waits for some, and takes at most so much.
+    async fn spend(&self, most: usize) -> usize {
+        loop {
+            let more = self.more.notified();
+            {
+                let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                let spent = most.min(*bytes);
+                if spent > 0 {
+                    *bytes -= spent;
+                    return spent;
+                }
+            }
+            more.await;
+        }
+    }
+
+    fn earn(&self, more: u32) {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        *bytes = bytes.saturating_add(more as usize).min(WINDOW);
+        self.more.notify_one();
+    }
+}
+
+impl Running {
+    async fn next(&mut self) -> Result<Said> {
+        match self.reports.next().await? {
+            Some(Report::Output(Stream::Stdout, bytes)) => Ok(Said::Output(Output::Stdout, bytes)),
+            Some(Report::Output(Stream::Stderr, bytes)) => Ok(Said::Output(Output::Stderr, bytes)),
+            Some(Report::Ended(ended)) => Ok(Said::Ended(ended)),
+            Some(_) => Err(nonsense()),
+            None => Ok(Said::Lost),
+        }
+    }
+
+    /// Waits for its end.
+    pub(super) async fn finish(
+        mut self,
+        engine: &Engine,
+        grant: &Audited<ContainerGrant>,
+        request: &ExecRequest,
+    ) -> Result<Execution> {
+        let _touched = engine.touching(grant);
+        let mut kept = Kept::new(request.max_output);
+        let listen = async {
+            loop {
+                match self.next().await? {
+                    Said::Output(output, said) if kept.take(output, &said) => {}
+                    // The agent does not let it come to this.
+                    Said::Output(..) => return Ok((Ended::TooMuchOutput, false, 0)),
+                    Said::Ended(ended) => return Ok((how(&ended), ended.left == 0, ended.killed)),
+                    Said::Lost => {
+                        let (code, gone) = engine.lost(grant, &self.session).await?;
+                        return Ok((Ended::Exited(code), gone, 0));
+                    }
+                }
+            }
+        };
+        // A container that is paused, and its agent with it, answers nothing.
+        let heard = Deadline::after(request.timeout + GRACE).or_none(listen).await;
+        let (ended, supervised, killed) = heard.unwrap_or(Ok::<_, Error>((Ended::TimedOut, false, 0)))?;
+        Ok(kept.into_execution(ended, supervised, killed))
+    }
+}
+
+impl Engine {
+    /// The exit code of an agent that is gone without a word, and whether its container stopped: then nothing in it
+    /// lives on.
+    async fn lost(&self, grant: &ContainerGrant, session: &Session) -> Result<(i64, bool)> {
+        let code = self.exit_code(session).await?;
+        let status = self.status(grant, Deadline::after(LOOK)).await;
+        Ok((code, status.is_ok_and(|status| !status.is_running())))
+    }
+}
+
+fn how(ended: &protocol::Ended) -> Ended {
+    match ended.cause {
+        Cause::Deadline => Ended::TimedOut,
+        Cause::Overflow => Ended::TooMuchOutput,
+        Cause::Itself | Cause::Killed => {
+            let by_signal = ended.signal.map(|signal| 128 + i64::from(signal));
+            Ended::Exited(ended.exit_code.map(i64::from).or(by_signal).unwrap_or(-1))
+        }
+    }
+}
+
+/// Whoever is root in a container may be its agent.
+fn nonsense() -> Error {
+    Error::new(Kind::Refused, "what supervises commands in this container was tampered with")
+}
+
+/// Linux's numbers, as told by the agent.
+const ENOENT: u32 = 2;
+const E2BIG: u32 = 7;
+const EAGAIN: u32 = 11;
+const EACCES: u32 = 13;
+const EPERM: u32 = 1;
+const ENOEXEC: u32 = 8;
+const ENOTDIR: u32 = 20;
+const EISDIR: u32 = 21;
+const ECONNREFUSED: u32 = 111;
+
+/// Why nothing was started.
+fn not_started(failure: Failure) -> Error {
+    let Failure { stage, errno } = failure;
+    let (kind, message) = match (stage, errno) {
+        (Stage::Execute, ENOENT | ENOTDIR) => (Kind::NoCommand, "the command was not found in the container"),
+        (Stage::Execute, EACCES | EPERM | EISDIR) => {
+            (Kind::Refused, "the command may not be executed in the container")
+        }
+        (Stage::Execute, ENOEXEC) => (Kind::Refused, "the command is neither a program nor a script with a #! line"),
+        (Stage::Execute, E2BIG) => (Kind::Refused, "the command and its environment are too long"),
+        (Stage::Directory, ENOENT | ENOTDIR) => (Kind::Refused, "no such working directory in the container"),
+        (Stage::Directory, EACCES | EPERM) => (Kind::Refused, "the working directory may not be entered by this user"),
+        (Stage::Prepare, EAGAIN) => (Kind::Conflict, "the container has as many processes as it may have"),
+        (Stage::Connect, ECONNREFUSED) => (Kind::Conflict, "nothing in the container listens on that port"),
+        _ => (Kind::Refused, "the command could not be started in the container"),
+    };
+    Error::new(kind, message).because(format!("{stage:?}: error {errno}"))
+}
