@@ -1,7 +1,7 @@
 # The commands of this project; `make` alone lists them.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test test-podman5 test-firewall check-document test-clients test-alerts test-browser package test-package check build release spec publish-spec clean
+.PHONY: help run test test-podman5 test-firewall check-document test-clients test-attack test-alerts test-browser package test-package check build release spec publish-spec clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -20,6 +20,10 @@ check-document: ## openapi/podgate-v1.json against three linters
 
 test-clients: build check-document ## clients generated from the document, in three languages, against a gateway
 	@scripts/test --run scripts/with-gateway tests/clients/run target/client-tools
+
+test-attack: build ## what schemathesis makes of the document, five minutes against a gateway; ARGS="--seed 2 --seconds 3600"
+	@scripts/client-tools target/client-tools
+	@scripts/test --run scripts/with-gateway tests/schemathesis/run target/client-tools $(ARGS)
 
 test-firewall: ## deploy/podgate.nft against real containers, on Podman 4 and 5
 	@$(as_root) scripts/test-firewall

@@ -86,8 +86,10 @@ struct AccountItem {
     /// When it was made, RFC 3339.
     created: String,
     /// The identity provider that vouches for it, its `iss`; none where it has a password.
+    #[oai(skip_serializing_if_is_none)]
     issuer: Option<String>,
     /// What that provider calls the person, its `sub`.
+    #[oai(skip_serializing_if_is_none)]
     subject: Option<String>,
 }
 

@@ -23,7 +23,13 @@ pub const SPECIFICATION: &str = "/openapi.json";
 pub struct Contract {
     /// Operations by the number of their path's segments.
     paths: HashMap<usize, Vec<PathItem>>,
-    bodies: HashMap<String, Validator>,
+    bodies: HashMap<String, Body>,
+}
+
+/// The schema of a body.
+struct Body {
+    validator: Validator,
+    fields: HashSet<String>,
 }
 
 struct PathItem {
@@ -102,7 +108,9 @@ impl Contract {
             nullable_as_type(&mut root);
             // OpenAPI 3.0 schemas are JSON Schema draft 4 but for `nullable`.
             let validator = jsonschema::options().with_draft(Draft::Draft4).build(&root);
-            bodies.insert(name.clone(), validator.map_err(Error::internal)?);
+            let fields = schemas[name]["properties"].as_object().into_iter().flatten();
+            let fields = fields.map(|(field, _)| field.clone()).collect();
+            bodies.insert(name.clone(), Body { validator: validator.map_err(Error::internal)?, fields });
         }
         Ok(Self { paths, bodies })
     }
@@ -144,9 +152,14 @@ impl Contract {
     }
 
     /// Holds a body against the schema of that name and tells all that is wrong with it. Values are not repeated:
-    /// one may be a password.
-    pub fn check(&self, schema: &str, body: &Value) -> Result<()> {
-        let validator = self.bodies.get(schema).ok_or_else(|| Error::internal(format!("no schema {schema}")))?;
+    /// one may be a password. Takes its fields that are null away: that and absence mean the same, as many generated
+    /// clients send null for what was not set.
+    pub fn check(&self, schema: &str, body: &mut Value) -> Result<()> {
+        let Body { validator, fields } =
+            self.bodies.get(schema).ok_or_else(|| Error::internal(format!("no schema {schema}")))?;
+        if let Value::Object(body) = body {
+            body.retain(|name, value| !(value.is_null() && fields.contains(name)));
+        }
         let mut wrong = Details::default();
         for error in validator.iter_errors(body) {
             if wrong.is_full() {

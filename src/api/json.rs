@@ -63,12 +63,8 @@ impl<T: ParseFromJSON, const FILE: bool> ParsePayload for Strict<T, FILE> {
         let (bytes, place) = read(request, body, FILE).await?;
         let mut value = parse_unique(&bytes)?;
         drop(bytes);
-        // Null and absence mean the same: many generated clients send null for what was not set.
-        if let Value::Object(fields) = &mut value {
-            fields.retain(|_, value| !value.is_null());
-        }
         let contract = request.extensions().get::<Arc<Contract>>();
-        contract.ok_or_else(|| Error::internal("no contract"))?.check(&T::name(), &value)?;
+        contract.ok_or_else(|| Error::internal("no contract"))?.check(&T::name(), &mut value)?;
         let parsed = T::parse_from_json(Some(value)).map_err(|error| Error::invalid(error.into_message()))?;
         Ok(Self(parsed, place))
     }

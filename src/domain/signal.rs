@@ -6,10 +6,11 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal(&'static str);
 
-const KNOWN: &[&str] =
-    &["SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGCONT", "SIGSTOP", "SIGWINCH"];
-
 impl Signal {
+    /// All there are.
+    pub const KNOWN: &[&str] =
+        &["SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGCONT", "SIGSTOP", "SIGWINCH"];
+
     /// Ends a process, whatever it thinks of that.
     pub const KILL: Self = Self("SIGKILL");
 
@@ -26,8 +27,8 @@ impl FromStr for Signal {
     fn from_str(input: &str) -> Result<Self, String> {
         let upper = input.to_ascii_uppercase();
         let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-        let found = KNOWN.iter().find(|name| name.strip_prefix("SIG") == Some(bare));
-        found.map(|name| Self(name)).ok_or_else(|| format!("must be one of {}", KNOWN.join(", ")))
+        let found = Self::KNOWN.iter().find(|name| name.strip_prefix("SIG") == Some(bare));
+        found.map(|name| Self(name)).ok_or_else(|| format!("must be one of {}", Self::KNOWN.join(", ")))
     }
 }
 

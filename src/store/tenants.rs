@@ -55,9 +55,10 @@ impl fmt::Display for TenantMeans {
 }
 
 impl Store {
-    /// Replaces what a tenant may use.
+    /// Replaces what a tenant may use. `Conflict` while it is being deleted.
     pub async fn set_means(&self, tenant: &Tenant, means: &TenantMeans, _entry: &Entry) -> Result<()> {
         let mut tx = self.begin().await?;
+        stays(&mut tx, tenant).await?;
         let mut clear: Vec<&'static str> = Vec::new();
         clear.extend(means.images.as_ref().map(|_| "DELETE FROM tenant_images WHERE tenant_id = $1"));
         clear.extend(means.aliases.as_ref().map(|_| "DELETE FROM tenant_aliases WHERE tenant_id = $1"));
@@ -72,9 +73,10 @@ impl Store {
         Ok(())
     }
 
-    /// Adds to what a tenant may use; an alias, quota or limit that exists is changed.
+    /// Adds to what a tenant may use; an alias, quota or limit that exists is changed. `Conflict` as for a change.
     pub async fn add_means(&self, tenant: &Tenant, means: &TenantMeans, _entry: &Entry) -> Result<()> {
         let mut tx = self.begin().await?;
+        stays(&mut tx, tenant).await?;
         write_means(&mut tx, tenant, means).await?;
         tx.commit().await?;
         Ok(())
@@ -251,6 +253,13 @@ impl Store {
         };
         u32::try_from(block).map_err(Error::internal)
     }
+}
+
+/// Whether there is something to change, in this transaction.
+async fn stays(conn: &mut AnyConnection, tenant: &Tenant) -> Result<()> {
+    let deleting: Option<i64> =
+        sqlx::query_scalar("SELECT deleting FROM tenants WHERE id = $1").bind(&tenant.id).fetch_optional(conn).await?;
+    if deleting == Some(0) { Ok(()) } else { Err(Error::new(Kind::Conflict, "this tenant is being deleted")) }
 }
 
 async fn write_means(conn: &mut AnyConnection, tenant: &Tenant, means: &TenantMeans) -> Result<()> {

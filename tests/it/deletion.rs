@@ -198,6 +198,8 @@ async fn a_deletion_waits_for_a_gateway() {
     delete(&site, &tenant);
     delete(&site, &tenant);
     site.run(&["tenant", "create", &tenant.slug], "").code.eq(&1).then_some(()).expect("the name is taken until then");
+    let late = site.run(&["tenant", "allow", &tenant.slug, "--quota", "containers=1"], "");
+    assert!(late.code == 1 && late.stderr.contains("being deleted"), "{}", late.stderr);
     let _gateway = site.start().await;
     gone(&site, &tenant).await;
 }

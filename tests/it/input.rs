@@ -73,6 +73,7 @@ async fn fields_are_those_of_the_document_each_once() {
         (r#"{"image":"alpine","name":"x","environment":{"A":1}}"#, &["environment.A"]),
         (r#"{"image":"alpine","name":"x","environment":"A=1"}"#, &["environment"]),
         (r#"{"image":"alpine","name":"x","ports":{"8080":80}}"#, &["ports.8080"]),
+        (r#"{"image":"alpine","name":"x","nothing":null}"#, &["nothing"]),
         (r#"{"image":"alpine","name":"x","labels":{"a":null}}"#, &["labels.a"]),
         // Of the right type, and still wrong, all at once.
         (r#"{"image":"","name":"/","user":"a b","workdir":"x"}"#, &["image", "name", "user", "workdir"]),

@@ -36,7 +36,7 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 const LIST_CALLS: usize = 4;
 
 /// What a list can be asked for: Podman's words, and ours.
-const STATUSES: &[&str] =
+pub(super) const STATUSES: &[&str] =
     &["created", "initialized", "running", "paused", "stopping", "stopped", "exited", "removing", "unknown"];
 
 #[OpenApi(tag = "Tag::Containers")]

@@ -4,11 +4,22 @@
 
 use serde_json::{Value, json};
 
+use crate::api::containers::STATUSES;
+use crate::domain::Signal;
+
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$";
 const ACCOUNT: &str = "^[a-z0-9][a-z0-9._@-]{0,62}$";
 const SLUG: &str = "^[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?$";
-/// Absolute, without control characters.
-const PATH: &str = "^/[^\\x00-\\x1f\\x7f]*$";
+/// Absolute and normalised, without control characters.
+const PATH: &str = "^(?:/|(?:/(?!\\.{1,2}(?:/|$))[^/\\x00-\\x1f\\x7f-\\x9f]{1,255})+)$";
+/// The same of a file: not the root.
+const FILE: &str = "^(?:/(?!\\.{1,2}(?:/|$))[^/\\x00-\\x1f\\x7f-\\x9f]{1,255})+$";
+/// No beginning of an id, a registry with its port, components, and a tag or a digest.
+const IMAGE: &str = "^(?![0-9a-fA-F]{12,}$)(?:[A-Za-z0-9][A-Za-z0-9-]*(?:\\.[A-Za-z0-9][A-Za-z0-9-]*)*(?::[0-9]{1,5})?/)?\
+                     [a-z0-9]+(?:(?:\\.|[_-]+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\\.|[_-]+)[a-z0-9]+)*)*\
+                     (?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})?$";
+/// The longest that anything is made for: ten years.
+const MOST_SECONDS: i64 = 315_360_000;
 const USER: &str = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$";
 
 /// The bounds of a property of a request: schema (any, if empty), property, keywords.
@@ -23,11 +34,13 @@ fn of_property(schema: &str, name: &str) -> Option<Value> {
         ("AddUserRequest", "shell") => pattern("^/[A-Za-z0-9._/-]{1,128}$"),
         ("AddUserRequest", "password") => Some(json!({"pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]{1,128}$"})),
         ("CreateAccountRequest" | "ChangeAccountRequest", "password") | (_, "new_password") => length(8, 1024),
-        (_, "dest_path" | "workdir") => Some(json!({"pattern": PATH, "maxLength": 4096})),
+        (_, "dest_path") => Some(json!({"pattern": FILE, "maxLength": 4095})),
+        (_, "workdir") => Some(json!({"pattern": PATH, "maxLength": 4095})),
         (_, "user") => pattern(USER),
-        (_, "image") => length(1, 512),
+        (_, "image") => Some(json!({"pattern": IMAGE, "minLength": 1, "maxLength": 255})),
+        ("CreateApiKeyRequest", "scopes") | (_, "entrypoint") => Some(json!({"minItems": 1})),
         (_, "overlap") => range(0, 2_592_000),
-        (_, "expires_in") => range(1, i64::from(u32::MAX)),
+        (_, "expires_in") => range(1, MOST_SECONDS),
         ("ContainerLimitsRequest", "memory_bytes" | "pids") => Some(json!({"minimum": 1})),
         ("ContainerLimitsRequest", "cpus") => Some(json!({"minimum": 0.01})),
         (_, "name" | "profile") => pattern(NAME),
@@ -35,12 +48,18 @@ fn of_property(schema: &str, name: &str) -> Option<Value> {
     }
 }
 
-/// The bounds of a parameter.
-fn of_parameter(name: &str) -> Option<Value> {
-    match name {
-        "status" => Some(json!({"pattern": "^[a-z]{1,32}$"})),
-        "cursor" => Some(json!({"pattern": "^-?[0-9]{1,18}\\..*$"})),
-        "signal" => Some(json!({"pattern": "^(?:SIG)?[A-Z0-9+]{1,10}$"})),
+/// The bounds of a string parameter of an operation.
+fn of_parameter(operation: &str, name: &str) -> Option<Value> {
+    match (operation, name) {
+        (_, "status") => Some(json!({"pattern": format!("^(?:{})$", STATUSES.join("|"))})),
+        ("listAuditEntries", "cursor") => Some(json!({"pattern": "^[0-9]{1,18}\\.[0-9a-f]{64}$"})),
+        (_, "cursor") => Some(json!({"pattern": "^-?[0-9]{1,18}\\..*$"})),
+        (_, "signal") => {
+            let names: Vec<&str> = Signal::KNOWN.iter().map(|name| name.trim_start_matches("SIG")).collect();
+            Some(json!({"pattern": format!("^(?:SIG)?(?:{})$", names.join("|"))}))
+        }
+        (_, "since" | "until") => Some(json!({"format": "date-time"})),
+        (_, "outcome") => Some(json!({"pattern": "^(?:success|failed|refused|unknown)$"})),
         _ => None,
     }
 }
@@ -52,9 +71,17 @@ pub(super) fn bound_property(schema: &str, name: &str, property: &mut Value) {
 
 /// Says the bounds of an operation's parameters.
 pub(super) fn bound_parameters(operation: &mut Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        let bounds = parameter["name"].as_str().and_then(of_parameter);
-        extend(&mut parameter["schema"], bounds);
+        let bounds = parameter["name"].as_str().and_then(|name| of_parameter(&id, name));
+        let schema = &mut parameter["schema"];
+        if schema["type"] == "string" {
+            extend(schema, bounds);
+        }
+        // The generator says that it is unsigned, in a format of its own, and not what follows from that.
+        if schema["format"].as_str().is_some_and(|format| format.starts_with("uint")) && schema["minimum"].is_null() {
+            schema["minimum"] = json!(0);
+        }
     }
 }
 

@@ -5,7 +5,12 @@ use serde_json::{Value, json};
 /// Failures that operations share: status, name, when.
 pub(super) const FAILURES: &[(&str, &str, &str, When)] = &[
     ("400", "BadRequest", "The request is wrong; `details` names the fields.", When::Always),
-    ("401", "Unauthenticated", "The token is missing, wrong or expired.", When::Secured),
+    (
+        "401",
+        "Unauthenticated",
+        "The token, or the name and password, are missing, wrong or expired.",
+        When::SecuredOrSignIn,
+    ),
     ("403", "Forbidden", "Known, but not allowed: scope, image or quota.", When::Secured),
     ("404", "NotFound", "Absent, or another tenant's: the same answer.", When::Named),
     ("408", "Timeout", "Podman did not answer in time, or the body did not come.", When::SecuredOrWithBody),
@@ -25,6 +30,8 @@ pub(super) enum When {
     Always,
     Secured,
     SecuredOrWithBody,
+    /// What needs a token, and what gives one.
+    SecuredOrSignIn,
     Named,
     Changing,
     WithBody,

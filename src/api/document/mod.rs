@@ -126,6 +126,7 @@ fn mend(operation: &mut Value) {
             When::Always => true,
             When::Secured => secured,
             When::SecuredOrWithBody => secured || with_body,
+            When::SecuredOrSignIn => secured || operation["operationId"] == "createToken",
             When::Named => named,
             When::Changing => secured && changing,
             When::WithBody => with_body,
