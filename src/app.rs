@@ -24,7 +24,7 @@ use crate::config::{Config, Live};
 use crate::domain::{Error, Kind, Result, World};
 use crate::engine::Engine;
 use crate::lifecycle::{FailPoint, Lifecycle};
-use crate::limit::Limiter;
+use crate::limit::Budgets;
 use crate::metrics::{Connections, Metrics, Went};
 use crate::middleware::{self, Idempotency, Parts};
 use crate::policy::Policy;
@@ -159,8 +159,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     let installation = store.installation().await?;
     let fail_point = FailPoint::new(config.fail_point.as_deref());
     let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);
-    let tenants = Arc::new(Limiter::new("tenant", config.limits.tenant));
-    let addresses = Arc::new(Limiter::new("address", config.limits.address));
+    let budgets = Arc::new(Budgets::new(&config.limits));
     let policy = Policy::new(&config, store.clone());
     let certified = bound.iter().filter_map(|one| Some((one.local_addr(), one.certificate()?)));
     let watch = Watch {
@@ -188,8 +187,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
         contract: Arc::new(Contract::new(&document()?)?),
         auth: auth.clone(),
         store: store.clone(),
-        tenants: Arc::clone(&tenants),
-        addresses: Arc::clone(&addresses),
+        budgets: Arc::clone(&budgets),
         idempotency,
         trusted_proxies: Live::new(config.limits.trusted_proxies.clone()),
         cors_origins: Live::new(config.http.cors_origins.clone()),
@@ -204,8 +202,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
         store: store.clone(),
         auth: auth.clone(),
         policy,
-        tenants: Arc::clone(&tenants),
-        addresses: Arc::clone(&addresses),
+        budgets: Arc::clone(&budgets),
         trusted_proxies: parts.trusted_proxies.clone(),
         cors_origins: parts.cors_origins.clone(),
         body_limits: parts.body_limits.clone(),
@@ -248,7 +245,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     jobs.spawn(jobs::beat(store, auth.clone(), config.idempotency));
     jobs.spawn(jobs::check_streams(streams.clone()));
     jobs.spawn(jobs::tell_events(lifecycle.clone()));
-    jobs.spawn(jobs::forget_idle_budgets(tenants, addresses, auth));
+    jobs.spawn(jobs::forget_idle_budgets(budgets, auth));
     jobs.spawn(reloads.run());
     if config.operator.metrics_in_api {
         jobs.spawn(watch.clone().keep_looking());

@@ -34,8 +34,8 @@ struct ExecRequest {
     workdir: Option<String>,
     /// What the command reads on its standard input; nothing without.
     stdin: Option<String>,
-    /// Seconds that it may take, at most the profile's. Default: the profile's, or the gateway's request timeout if that
-    /// is less. At that time the command and all that it started are killed, and the answer has what it said so far.
+    /// Seconds that it may take, at most the profile's and the tenant's. Default: theirs, or the gateway's request
+    /// timeout if that is less. At that time the command and all that it started are killed, and the answer has what it said so far.
     timeout: Option<f64>,
     /// Bytes that it may say on both streams together; when it says more, it is killed. Default and most: the
     /// installation's.
@@ -117,7 +117,7 @@ impl Exec {
         let Parsed { line, request, timeout } = body.parse(&self.0)?;
         let asker = who.principal().running(line.words());
         let grant = self.0.policy.container(&asker, who.scope(), Change, &name).await?;
-        let timeout = self.0.policy.exec_time(&grant, timeout, self.0.engine.patience())?;
+        let timeout = self.0.policy.exec_time(&grant, timeout, self.0.engine.patience()).await?;
         let begun = Instant::now();
         // Kept with what the command said.
         who.holds(self.0.policy.exec_place(grant.tenant(), self.0.engine.patience()).await?);

@@ -34,7 +34,8 @@ struct CreateTenantRequest {
     /// Maxima other than the configuration's, by resource.
     quotas: Option<BTreeMap<String, i64>>,
     /// What its containers may have at most, whatever their profile says: `expires_seconds` (where a request says
-    /// nothing), `max_expires_seconds`, `container_memory_bytes`, `container_cpu_millis`, `container_pids`.
+    /// nothing), `max_expires_seconds`, the same for commands in them (`exec_seconds`, `max_exec_seconds`),
+    /// `container_memory_bytes`, `container_cpu_millis`, `container_pids`.
     limits: Option<BTreeMap<String, i64>>,
 }
 

@@ -1,6 +1,5 @@
 //! SIGHUP: the configuration is read again, and taken over whole or not at all.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
@@ -8,7 +7,7 @@ use tokio::signal::unix::Signal;
 use crate::api::BodyLimits;
 use crate::auth::Authenticator;
 use crate::config::{Config, Live, Mistakes, Network};
-use crate::limit::Limiter;
+use crate::limit::Budgets;
 use crate::metrics::{Metrics, Went};
 use crate::policy::Policy;
 use crate::serve::Certificate;
@@ -32,8 +31,7 @@ pub(super) struct Reloads {
     pub(super) store: Store,
     pub(super) auth: Authenticator,
     pub(super) policy: Policy,
-    pub(super) tenants: Arc<Limiter<String>>,
-    pub(super) addresses: Arc<Limiter<IpAddr>>,
+    pub(super) budgets: Arc<Budgets>,
     pub(super) trusted_proxies: Live<Vec<Network>>,
     pub(super) cors_origins: Live<Vec<String>>,
     pub(super) body_limits: Live<BodyLimits>,
@@ -70,8 +68,7 @@ impl Reloads {
             }
         }
         (self.source.set_log_level)(&new.log.level);
-        self.tenants.set_rate(new.limits.tenant);
-        self.addresses.set_rate(new.limits.address);
+        self.budgets.set_rates(&new.limits);
         self.auth.limit_sign_ins(&new.limits.sign_ins);
         self.trusted_proxies.set(new.limits.trusted_proxies.clone());
         self.cors_origins.set(new.http.cors_origins.clone());

@@ -260,6 +260,13 @@ fn limits(r: &mut Reader) -> Limits {
     };
     let tenant = rate("limits.requests_per_second", "limits.burst");
     let address = rate("limits.address_requests_per_second", "limits.address_burst");
+    // Without one of its own, an account may spend all that its tenant has.
+    let mut or_tenants =
+        |key: &str, tenants: u32| Some(r.number(key, 0..=1_000_000)).filter(|n| *n > 0).unwrap_or(tenants);
+    let account = Rate {
+        per_second: or_tenants("limits.account_requests_per_second", tenant.per_second),
+        burst: or_tenants("limits.account_burst", tenant.burst),
+    };
     let mut trusted_proxies = Vec::new();
     for (index, text) in r.get::<Vec<String>>("limits.trusted_proxies").into_iter().enumerate() {
         match Network::parse(&text) {
@@ -267,7 +274,7 @@ fn limits(r: &mut Reader) -> Limits {
             Err(message) => r.mistake(format!("limits.trusted_proxies[{index}]"), message),
         }
     }
-    Limits { tenant, address, sign_ins: sign_ins(r), trusted_proxies }
+    Limits { tenant, account, address, sign_ins: sign_ins(r), trusted_proxies }
 }
 
 fn sign_ins(r: &mut Reader) -> SignIns {

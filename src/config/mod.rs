@@ -200,6 +200,8 @@ pub struct Auth {
 pub struct Limits {
     /// Of a tenant.
     pub tenant: Rate,
+    /// Of an account.
+    pub account: Rate,
     /// Of a peer address without a valid token.
     pub address: Rate,
     /// Of passwords that are tried.

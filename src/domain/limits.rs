@@ -129,6 +129,10 @@ pub enum TenantLimit {
     ExpiresSeconds,
     /// The most seconds that its containers may have.
     MaxExpiresSeconds,
+    /// Seconds that a command in them may take, where a request says nothing.
+    ExecSeconds,
+    /// The most seconds that a request may ask for.
+    MaxExecSeconds,
     /// The most bytes of memory of one container.
     ContainerMemory,
     /// The most thousandths of CPUs of one container.
@@ -139,11 +143,13 @@ pub enum TenantLimit {
 
 impl TenantLimit {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::RequestsPerSecond,
         Self::Burst,
         Self::ExpiresSeconds,
         Self::MaxExpiresSeconds,
+        Self::ExecSeconds,
+        Self::MaxExecSeconds,
         Self::ContainerMemory,
         Self::ContainerCpuMillis,
         Self::ContainerPids,
@@ -156,6 +162,8 @@ impl TenantLimit {
             Self::Burst => "burst",
             Self::ExpiresSeconds => "expires_seconds",
             Self::MaxExpiresSeconds => "max_expires_seconds",
+            Self::ExecSeconds => "exec_seconds",
+            Self::MaxExecSeconds => "max_exec_seconds",
             Self::ContainerMemory => "container_memory_bytes",
             Self::ContainerCpuMillis => "container_cpu_millis",
             Self::ContainerPids => "container_pids",
@@ -176,6 +184,7 @@ impl TenantLimit {
         let bounds = match self {
             Self::RequestsPerSecond | Self::Burst => 1..=1_000_000,
             Self::ExpiresSeconds | Self::MaxExpiresSeconds => 1..=MOST_SECONDS,
+            Self::ExecSeconds | Self::MaxExecSeconds => 1..=86_400,
             // Podman takes no less memory than this.
             Self::ContainerMemory => 6_291_456..=i64::MAX,
             Self::ContainerCpuMillis => 10..=1_024_000,

@@ -1,6 +1,5 @@
 //! What the gateway does by itself: bring ledger and Podman together, and housekeeping.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::auth::Authenticator;
 use crate::config;
 use crate::domain::Kind;
 use crate::lifecycle::{Lifecycle, Reconciled};
-use crate::limit::Limiter;
+use crate::limit::Budgets;
 use crate::metrics::{Metrics, Went};
 use crate::policy::grant::SystemGrant;
 use crate::store::Store;
@@ -219,11 +218,10 @@ pub async fn check_streams(streams: Streams) {
 }
 
 /// Forgets budgets that are full again, so that addresses seen once do not stay in memory.
-pub async fn forget_idle_budgets(tenants: Arc<Limiter<String>>, addresses: Arc<Limiter<IpAddr>>, auth: Authenticator) {
+pub async fn forget_idle_budgets(budgets: Arc<Budgets>, auth: Authenticator) {
     loop {
         tokio::time::sleep(SETTLED).await;
-        tenants.forget_idle();
-        addresses.forget_idle();
+        budgets.forget_idle();
         auth.forget_attempts();
     }
 }

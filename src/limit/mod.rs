@@ -1,4 +1,7 @@
-//! How fast: one budget a tenant, one a peer address for whoever has shown no valid token, and slower ones for passwords.
+//! How fast: a budget for each tenant and each account, one for each peer address that has shown no valid token, and slower
+//! ones for passwords.
+
+mod budgets;
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -12,6 +15,8 @@ use governor::{Quota, RateLimiter};
 
 use crate::config;
 use crate::domain::{Error, Kind};
+
+pub use budgets::Budgets;
 
 type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, QuantaClock, StateInformationMiddleware>;
 

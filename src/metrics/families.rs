@@ -146,7 +146,7 @@ impl Families {
     }
 
     fn begin(&self) {
-        for limiter in ["tenant", "address"] {
+        for limiter in ["tenant", "account", "address"] {
             for decision in ["passed", "refused"] {
                 drop(self.decisions.get_or_create(&Decision { limiter, decision }));
             }

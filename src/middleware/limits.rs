@@ -1,6 +1,5 @@
-//! Budgets: a tenant's after authentication; an address's for whoever has shown no valid token, and for sign-in.
+//! Budgets: a tenant's and an account's after authentication; an address's for whoever has shown no valid token, and for sign-in.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::http::HeaderValue;
@@ -11,20 +10,18 @@ use super::observe::RequestId;
 use crate::api::caller::{Peer, Recognised};
 use crate::api::contract::{Contract, Found};
 use crate::domain::{Error, World};
-use crate::limit::{Budget, Limiter, address_key};
+use crate::limit::{Budget, Budgets};
 use crate::metrics::Metrics;
 
 /// Spends one request of whoever asks.
 pub struct Limits {
-    pub tenants: Arc<Limiter<String>>,
-    pub addresses: Arc<Limiter<IpAddr>>,
+    pub budgets: Arc<Budgets>,
     pub metrics: Metrics,
     pub world: World,
 }
 
 pub struct Limited<E> {
-    tenants: Arc<Limiter<String>>,
-    addresses: Arc<Limiter<IpAddr>>,
+    budgets: Arc<Budgets>,
     metrics: Metrics,
     world: World,
     inner: E,
@@ -34,13 +31,7 @@ impl<E: Endpoint> Middleware<E> for Limits {
     type Output = Limited<E>;
 
     fn transform(&self, inner: E) -> Limited<E> {
-        Limited {
-            tenants: Arc::clone(&self.tenants),
-            addresses: Arc::clone(&self.addresses),
-            metrics: self.metrics.clone(),
-            world: self.world,
-            inner,
-        }
+        Limited { budgets: Arc::clone(&self.budgets), metrics: self.metrics.clone(), world: self.world, inner }
     }
 }
 
@@ -73,11 +64,8 @@ impl<E> Limited<E> {
             Found::OtherMethods(..) | Found::Nothing => false,
         };
         Ok(match found.as_ref() {
-            Ok(principal) if !public => {
-                let key = principal.tenant.as_ref().map_or(&principal.account_id, |tenant| &tenant.id);
-                self.tenants.spend(key)
-            }
-            _ => self.addresses.spend(&address_key(*address)),
+            Ok(principal) if !public => self.budgets.spend(principal),
+            _ => self.budgets.spend_unknown(*address),
         })
     }
 }

@@ -13,7 +13,6 @@ mod trace;
 mod untaken;
 mod upgrade;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::{Endpoint, EndpointExt};
@@ -23,7 +22,7 @@ use crate::api::contract::Contract;
 use crate::auth::Authenticator;
 use crate::config::{Live, Network};
 use crate::domain::World;
-use crate::limit::Limiter;
+use crate::limit::Budgets;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -37,10 +36,8 @@ pub struct Parts {
     pub auth: Authenticator,
     /// Has the audit log.
     pub store: Store,
-    /// Budget of each tenant.
-    pub tenants: Arc<Limiter<String>>,
-    /// Budget of each address that shows no valid token.
-    pub addresses: Arc<Limiter<IpAddr>>,
+    /// How fast anybody may ask.
+    pub budgets: Arc<Budgets>,
     /// Whose forwarded headers are believed.
     pub trusted_proxies: Live<Vec<Network>>,
     /// Browser origins that may call.
@@ -61,8 +58,7 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
         contract,
         auth,
         store,
-        tenants,
-        addresses,
+        budgets,
         trusted_proxies,
         cors_origins,
         body_limits,
@@ -85,9 +81,9 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
         .with(audit::Audit { store })
         // What failed further in becomes the envelope, panics too; from here on every outcome is a response.
         .with(envelope::Envelope { world })
-        // One budget a tenant, one an address. After identification, because a valid token must not be turned away
+        // A budget for each tenant and account, or for an address. After identification, because a valid token must not be turned away
         // for what its neighbours behind the same address did.
-        .with(limits::Limits { tenants, addresses, metrics: metrics.clone(), world })
+        .with(limits::Limits { budgets, metrics: metrics.clone(), world })
         // Whose token it is. Before anything that depends on who asks.
         .with(identify::Identify { auth })
         // Browsers' preflights carry no token.

@@ -191,6 +191,9 @@ pub(super) fn within_tenant(profile: &Profile, limits: &BTreeMap<TenantLimit, i6
     expiry.most = seconds(TenantLimit::MaxExpiresSeconds).into_iter().chain(expiry.most).min();
     let default = seconds(TenantLimit::ExpiresSeconds).or(expiry.default);
     expiry.default = default.map(|default| expiry.most.map_or(default, |most| default.min(most)));
+    let exec = &mut profile.exec_time;
+    exec.most = seconds(TenantLimit::MaxExecSeconds).map_or(exec.most, |most| most.min(exec.most));
+    exec.default = seconds(TenantLimit::ExecSeconds).unwrap_or(exec.default).min(exec.most);
     profile
 }
 

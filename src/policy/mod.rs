@@ -155,19 +155,22 @@ impl Policy {
         })
     }
 
-    /// How long a command in the container may take: what was asked for, at most the profile's; else the profile's
-    /// default, at most as long as an operation.
-    pub fn exec_time(&self, grant: &ContainerGrant, asked: Option<Duration>, operation: Duration) -> Result<Duration> {
-        let bounds = self.rules.get().profile(&grant.row().profile)?.exec_time;
+    /// How long a command in the container may take: what was asked for, at most the profile's and the tenant's; else
+    /// their default, at most as long as an operation.
+    pub async fn exec_time(
+        &self,
+        grant: &ContainerGrant,
+        asked: Option<Duration>,
+        operation: Duration,
+    ) -> Result<Duration> {
+        let limits = self.store.tenant_limits(grant.tenant()).await?;
+        let bounds = admission::within_tenant(self.rules.get().profile(&grant.row().profile)?, &limits).exec_time;
         match asked {
             None => Ok(bounds.default.min(operation)),
             Some(asked) if asked <= bounds.most => Ok(asked),
             Some(_) => {
                 let mut wrong = Details::default();
-                wrong.add(
-                    "timeout",
-                    format!("must be at most {} seconds, which is the profile's", bounds.most.as_secs()),
-                );
+                wrong.add("timeout", format!("must be at most {} seconds in this container", bounds.most.as_secs()));
                 Err(wrong.into_error())
             }
         }

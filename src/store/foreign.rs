@@ -6,7 +6,7 @@
 use sqlx::AnyConnection;
 
 use super::accounts::room_for_one;
-use super::{Account, Store};
+use super::{Account, Deed, Object, Outcome, Store};
 use crate::domain::{AccountName, Error, Kind, Login, Principal, Result, Role, Tenant, TenantSlug};
 
 /// What a verified token says.
@@ -38,6 +38,8 @@ pub enum ForeignAccess {
     /// No access, and why.
     Nothing(&'static str),
 }
+
+const NO_TENANT: &str = "the tenant that the token's claims name does not exist here";
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -75,9 +77,7 @@ impl Store {
             return Ok(None);
         }
         if row.role != role.as_str() || row.mapped == 0 {
-            let text = "UPDATE accounts SET role = $1, mapped = 1, good_from = $2 WHERE id = $3 AND good_from <= $2";
-            let query = sqlx::query(text).bind(role.as_str()).bind(token.issued_at).bind(&row.id);
-            query.execute(&self.pool).await?;
+            self.change_foreign(token, &login, &row, role).await?;
             role.as_str().clone_into(&mut row.role);
         }
         row.into_account(login, token).map(Some)
@@ -109,7 +109,7 @@ impl Store {
             Some(slug) => Some(tenant_id(&mut tx, slug).await?.ok_or_else(|| no_tenant(slug))?),
             None => None,
         };
-        if !self.insert_foreign(&mut tx, (issuer, subject), login, tenant.as_deref(), role, false).await? {
+        if self.insert_foreign(&mut tx, (issuer, subject), login, tenant.as_deref(), role, false).await?.is_none() {
             return Err(Error::new(Kind::Conflict, format!("there is an account {login} already")));
         }
         tx.commit().await?;
@@ -140,6 +140,19 @@ impl Store {
         Ok(())
     }
 
+    /// Gives an account the role that its owner's claims say now.
+    async fn change_foreign(&self, token: &ForeignToken<'_>, login: &Login, row: &Row, role: Role) -> Result<()> {
+        let tenant = login.tenant.clone().zip(row.tenant_id.clone()).map(|(slug, id)| Tenant { id, slug });
+        let object = Object::named("account", login.to_string()).with_id(&row.id).of(tenant.as_ref());
+        let reason = format!("the role {} by the claims of {}", role.as_str(), token.issuer);
+        let entry = self.announce_deed(Deed::of_the_system("changeAccount", object, Some(&reason))).await?;
+        let text = "UPDATE accounts SET role = $1, mapped = 1, good_from = $2 WHERE id = $3 AND good_from <= $2";
+        let query = sqlx::query(text).bind(role.as_str()).bind(token.issued_at).bind(&row.id);
+        let changed = query.execute(&self.pool).await.map_err(Error::from);
+        entry.end(Outcome::of(&changed));
+        changed.map(drop)
+    }
+
     async fn make_foreign(
         &self,
         token: &ForeignToken<'_>,
@@ -147,30 +160,60 @@ impl Store {
         role: Role,
         names: &[AccountName],
     ) -> Result<Account> {
-        let mut tx = self.begin().await?;
-        let tenant_id = match tenant {
-            Some(slug) => {
-                let none = "the tenant that the token's claims name does not exist here";
-                Some(tenant_id(&mut tx, slug).await?.ok_or_else(|| no_access(none))?)
-            }
+        let owner = match tenant {
+            Some(slug) => Some(self.tenant(slug).await?.ok_or_else(|| no_access(NO_TENANT))?),
             None => None,
         };
-        let identity = (token.issuer, token.subject);
-        for name in names {
-            let login = Login { tenant: tenant.cloned(), name: name.clone() };
-            if self.insert_foreign(&mut tx, identity, &login, tenant_id.as_deref(), role, true).await? {
-                tracing::info!(account = %login, issuer = token.issuer, "an account was made at first sight");
-                break;
+        let wanted = names.first().map(|name| Login { tenant: tenant.cloned(), name: name.clone() });
+        let object = Object::named("account", wanted.map(|login| login.to_string()).unwrap_or_default());
+        let reason = format!("the role {} by the claims of {}", role.as_str(), token.issuer);
+        let deed = Deed::of_the_system("createAccount", object.of(owner.as_ref()), Some(&reason));
+        let entry = self.announce_deed(deed).await?;
+        let made = self.make_first_free(token, owner.as_ref(), role, names).await;
+        entry.end(match &made {
+            Ok(Some(id)) => {
+                entry.identify(id);
+                Outcome::of(&made)
             }
-        }
-        tx.commit().await?;
+            Ok(None) => Outcome::of::<()>(&Err(Error::new(Kind::Conflict, "there is one, or no name is free"))),
+            Err(_) => Outcome::of(&made),
+        });
+        made?;
         // Or another request was faster.
         let found = self.accounts_of(token).await?.into_iter().find(|(login, _)| login.tenant.as_ref() == tenant);
         let (login, row) = found.ok_or_else(|| Error::new(Kind::Conflict, "no name is free for a new account"))?;
         row.into_account(login, token)
     }
 
-    /// Whether it could be inserted.
+    /// The identifier of the new account, under the first name that is free; none if there is one for that person.
+    async fn make_first_free(
+        &self,
+        token: &ForeignToken<'_>,
+        tenant: Option<&Tenant>,
+        role: Role,
+        names: &[AccountName],
+    ) -> Result<Option<String>> {
+        let mut tx = self.begin().await?;
+        // It may be on its way out meanwhile.
+        let tenant_id = match tenant {
+            Some(tenant) => Some(tenant_id(&mut tx, &tenant.slug).await?.ok_or_else(|| no_access(NO_TENANT))?),
+            None => None,
+        };
+        let identity = (token.issuer, token.subject);
+        let mut made = None;
+        for name in names {
+            let login = Login { tenant: tenant.map(|tenant| tenant.slug.clone()), name: name.clone() };
+            made = self.insert_foreign(&mut tx, identity, &login, tenant_id.as_deref(), role, true).await?;
+            if made.is_some() {
+                tracing::info!(account = %login, issuer = token.issuer, "an account was made at first sight");
+                break;
+            }
+        }
+        tx.commit().await?;
+        Ok(made)
+    }
+
+    /// Its identifier, if it could be inserted.
     async fn insert_foreign(
         &self,
         conn: &mut AnyConnection,
@@ -179,14 +222,15 @@ impl Store {
         tenant_id: Option<&str>,
         role: Role,
         mapped: bool,
-    ) -> Result<bool> {
+    ) -> Result<Option<String>> {
         room_for_one(conn, tenant_id).await?;
+        let id = (self.world.new_id)();
         // No password has an empty hash.
         let done = sqlx::query(
             "INSERT INTO accounts (id, tenant_id, login, role, password_hash, created_ms, issuer, subject, mapped)
              VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8) ON CONFLICT DO NOTHING",
         )
-        .bind((self.world.new_id)())
+        .bind(&id)
         .bind(tenant_id)
         .bind(login.to_string())
         .bind(role.as_str())
@@ -196,7 +240,7 @@ impl Store {
         .bind(i64::from(mapped))
         .execute(conn)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok((done.rows_affected() == 1).then_some(id))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Accounts and tenants by the API, and who may not.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::gateway::PASSWORD;
@@ -264,6 +266,47 @@ async fn somebody_stays_on_postgresql() {
     let other = second.start().await;
     let there = other.client(story.client.token.as_ref().unwrap());
     somebody_stays([(&story.client, "root"), (&there, "deputy")], &story.site).await;
+}
+
+/// On two gateways over one PostgreSQL: what one is told, the other does at the next request.
+#[tokio::test]
+async fn access_ends_everywhere() {
+    let first = Site::on_postgres().await;
+    let second = first.beside();
+    let story = Story::at(first).await;
+    let other = second.start().await;
+    story.site.account("root", "platform");
+    let root = story.client.with_token(story.site.token("root"));
+    let accounts = ["disabled", "demoted", "changed", "removed", "member"];
+    let there = accounts.map(|name| {
+        story.site.account(&story.tenant.login(name), "admin");
+        other.client(&story.site.token(&story.tenant.login(name)))
+    });
+    // Both gateways have seen every token.
+    for client in &there {
+        client.get("/containers").await.ok();
+        story.client.with_token(client.token.as_ref().unwrap()).get("/containers").await.ok();
+    }
+    let slug = &story.tenant.slug;
+    let path = |name: &str| format!("/tenants/{slug}/accounts/{name}");
+    let patch = async |name: &str, body| root.call("PATCH", &path(name), Some(body)).await.ok();
+    let ended = async |client: &Client, why: &str| {
+        let begun = Instant::now();
+        let status = client.get("/containers").await.status;
+        assert!(matches!(status, 401 | 403), "{why}: {status}");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{why}: {:?}", begun.elapsed());
+    };
+    patch("disabled", json!({"disabled": true})).await;
+    ended(&there[0], "disabled").await;
+    patch("demoted", json!({"role": "viewer"})).await;
+    ended(&there[1], "demoted").await;
+    patch("changed", json!({"password": "another good password"})).await;
+    ended(&there[2], "another password").await;
+    root.delete(&path("removed")).await.ok();
+    ended(&there[3], "removed").await;
+    there[4].get("/containers").await.ok();
+    assert!(matches!(root.delete(&format!("/tenants/{slug}")).await.status, 200 | 202));
+    ended(&there[4], "without a tenant").await;
 }
 
 /// Whom one may change depends on what they are: somebody who was promoted meanwhile is somebody else.

@@ -188,3 +188,18 @@ async fn a_command_has_its_own_time() {
     assert_eq!(short["timed_out"], true);
     assert!(short["duration_ms"].as_u64().unwrap() < 2000 + 10_000);
 }
+
+#[tokio::test]
+async fn a_tenant_has_its_own_time() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    client.create_sleeping("c").await;
+    let limits = ["--limit", "exec_seconds=1", "--limit", "max_exec_seconds=5"];
+    story.site.run(&[&["tenant", "allow", &story.tenant.slug][..], &limits].concat(), "").succeeded();
+    let exec = async |body: Value| client.post("/containers/c/exec", body).await;
+    let short = exec(json!({"command": "sleep 60"})).await;
+    assert_eq!(short.ok()["execution"]["timed_out"], true);
+    let refused = exec(json!({"command": "true", "timeout": 6})).await;
+    let refused = refused.refused(400, "ValidationError");
+    assert!(refused["details"].to_string().contains("timeout"), "{refused}");
+}

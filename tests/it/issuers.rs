@@ -169,6 +169,16 @@ async fn accounts_are_made_once_and_take_nobodys_name() {
     }
     ids.dedup();
     assert_eq!(ids.len(), 1, "{ids:?}");
+    let admin = company.admin();
+    let told = admin.get("/audit?verb=createAccount").await.ok();
+    let told: Vec<_> = told["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["actor"] == "system" && one["outcome"] == "success")
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((&told[0]["object"]["id"], &told[0]["object"]["kind"]), (&ids[0], &json!("account")));
     // The same name from two people, a taken one, none, and ones that are no names.
     for (sub, name) in [
         ("2", json!("alice")),
@@ -180,7 +190,7 @@ async fn accounts_are_made_once_and_take_nobodys_name() {
     ] {
         company.alice(json!({"sub": sub, "preferred_username": name, "groups": "staff"})).get("/containers").await.ok();
     }
-    let listed = company.admin().get("/accounts").await.ok();
+    let listed = admin.get("/accounts").await.ok();
     let people: Vec<_> =
         listed["accounts"].as_array().unwrap().iter().filter(|one| one["issuer"].is_string()).collect();
     assert_eq!(people.len(), 7, "{listed}");

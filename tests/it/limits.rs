@@ -51,6 +51,18 @@ async fn a_tenant_has_a_budget_of_its_own() {
     assert_eq!(story.client.get("/metrics").await.status, 200);
 }
 
+#[tokio::test]
+async fn an_account_leaves_its_neighbours_some() {
+    let site = Site::new().set("limits.account_requests_per_second", 1).set("limits.account_burst", 3);
+    let story = Story::at(site).await;
+    story.site.account(&story.tenant.login("second"), "viewer");
+    let second = story.gateway.client(&story.site.token(&story.tenant.login("second")));
+    let refused = until_turned_away(|| story.client.get("/metrics")).await;
+    is_turned_away(&refused);
+    assert_eq!(budget(&refused, "ratelimit-policy"), ("account".into(), vec![3, 3]));
+    assert_eq!(second.get("/metrics").await.status, 200, "another account of the tenant is not concerned");
+}
+
 /// A site whose addresses may ask five times, and then hardly ever.
 fn stingy() -> Site {
     Site::new().set("limits.address_requests_per_second", 1).set("limits.address_burst", 5)
