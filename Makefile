@@ -1,7 +1,7 @@
 # The commands of this project; `make` alone lists them.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test test-podman5 test-firewall check-document test-clients test-attack test-alerts test-browser package test-package check build release spec publish-spec clean
+.PHONY: help run test test-podman5 test-firewall check-document test-clients test-docs test-run test-attack test-alerts test-browser package test-package check build release spec publish-spec clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -20,6 +20,12 @@ check-document: ## openapi/podgate-v1.json against three linters
 
 test-clients: build check-document ## clients generated from the document, in three languages, against a gateway
 	@scripts/test --run scripts/with-gateway tests/clients/run target/client-tools
+
+test-docs: build ## every example of README.md and docs/, beside a gateway
+	@scripts/test --run scripts/with-gateway tests/docs/run
+
+test-run: ## `make run`, the lines that it prints, and once more
+	@$(as_root) scripts/test-run
 
 test-attack: build ## what schemathesis makes of the document, five minutes against a gateway; ARGS="--seed 2 --seconds 3600"
 	@scripts/client-tools target/client-tools

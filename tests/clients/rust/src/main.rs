@@ -7,6 +7,8 @@ use std::error::Error;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
+mod ten_lines;
+
 mod podgate {
     progenitor::generate_api!(spec = "../../../openapi/podgate-v1.json", interface = Builder);
 }
@@ -51,6 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let gone = podgate.get_container().name(name).send().await.expect_err("it is gone");
     let progenitor_client::Error::ErrorResponse(refusal) = gone else { return Err(gone.into()) };
     assert_eq!((refusal.error.code, refusal.error.type_), (404, types::ErrorType::PodmanApiError));
+    ten_lines::run(podgate).await?;
     println!("rust: done");
     Ok(())
 }
