@@ -18,6 +18,9 @@ const FILE: &str = "^(?:/(?!\\.{1,2}(?:/|$))[^/\\x00-\\x1f\\x7f-\\x9f]{1,255})+$
 const IMAGE: &str = "^(?![0-9a-fA-F]{12,}$)(?:[A-Za-z0-9][A-Za-z0-9-]*(?:\\.[A-Za-z0-9][A-Za-z0-9-]*)*(?::[0-9]{1,5})?/)?\
                      [a-z0-9]+(?:(?:\\.|[_-]+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\\.|[_-]+)[a-z0-9]+)*)*\
                      (?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})?$";
+/// RFC 3339. No format `date-time`: generated Rust would need one more library for it, and answers have none either.
+const TIME: &str = "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\
+                    (?:\\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$";
 /// The longest that anything is made for: ten years.
 const MOST_SECONDS: i64 = 315_360_000;
 const USER: &str = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$";
@@ -39,6 +42,8 @@ fn of_property(schema: &str, name: &str) -> Option<Value> {
         (_, "user") => pattern(USER),
         (_, "image") => Some(json!({"pattern": IMAGE, "minLength": 1, "maxLength": 255})),
         ("CreateApiKeyRequest", "scopes") | (_, "entrypoint") => Some(json!({"minItems": 1})),
+        ("ExecRequest", "timeout") => Some(json!({"minimum": 0.001})),
+        ("ExecRequest", "max_output") => Some(json!({"minimum": 1})),
         (_, "overlap") => range(0, 2_592_000),
         (_, "expires_in") => range(1, MOST_SECONDS),
         ("ContainerLimitsRequest", "memory_bytes" | "pids") => Some(json!({"minimum": 1})),
@@ -58,7 +63,7 @@ fn of_parameter(operation: &str, name: &str) -> Option<Value> {
             let names: Vec<&str> = Signal::KNOWN.iter().map(|name| name.trim_start_matches("SIG")).collect();
             Some(json!({"pattern": format!("^(?:SIG)?(?:{})$", names.join("|"))}))
         }
-        (_, "since" | "until") => Some(json!({"format": "date-time"})),
+        (_, "since" | "until") => Some(json!({"pattern": TIME})),
         (_, "outcome") => Some(json!({"pattern": "^(?:success|failed|refused|unknown)$"})),
         _ => None,
     }

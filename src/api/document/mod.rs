@@ -109,6 +109,8 @@ fn one_body_type(operation: &mut Value) {
     }
 }
 
+const OF_RUNNING: &[&str] = &["getContainerStats", "listContainerProcesses"];
+
 /// Adds the shared failures to one operation, and the scope it needs.
 fn mend(operation: &mut Value) {
     let secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
@@ -116,8 +118,9 @@ fn mend(operation: &mut Value) {
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     // A create names an image, which may be absent as well.
     let named = with_body && secured || parameters.into_iter().any(|parameter| parameter["in"] == "path");
-    let changing =
-        operation["operationId"].as_str().is_some_and(|id| !id.starts_with("get") && !id.starts_with("list"));
+    let id = operation["operationId"].as_str().unwrap_or_default();
+    // What reads a running container conflicts with one that does not run.
+    let changing = OF_RUNNING.contains(&id) || !id.starts_with("get") && !id.starts_with("list");
     let is_websocket = operation["responses"].get("101").is_some();
     // Generators want one type for all failures of an operation; an unhealthy gateway says so in its own words.
     let has_failure_of_its_own = operation["operationId"] == "getHealth";
