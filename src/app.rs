@@ -137,6 +137,8 @@ fn body_limits(config: &Config, large: LargeBodies) -> BodyLimits {
         max_bytes: config.http.max_body_bytes,
         max_file_bytes: config.http.max_file_body_bytes,
         deadline: Duration::from_secs(config.http.body_deadline_seconds),
+        max_transfer_bytes: config.http.max_transfer_bytes,
+        transfer_idle: Duration::from_secs(config.http.transfer_idle_seconds),
         large,
     }
 }
@@ -154,9 +156,10 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     let unusable = |error: serve::ServeError| Error::invalid(error.to_string());
     let bound = serve::bind(&config.listen).await.map_err(unusable)?;
     let for_operator = serve::bind(&operator::listen(&config)).await.map_err(unusable)?;
-    let engine =
-        Engine::new(&config.engine, &config.images, &config.output, &config.agent_path, metrics.clone(), world);
     let installation = store.installation().await?;
+    let agent = &config.agent_path;
+    let engine =
+        Engine::new(&config.engine, &config.images, &config.output, agent, metrics.clone(), &installation, world);
     let fail_point = FailPoint::new(config.fail_point.as_deref());
     let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);
     let budgets = Arc::new(Budgets::new(&config.limits));

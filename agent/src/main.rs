@@ -6,6 +6,7 @@
 //! of the same user can kill it; then the gateway says that the command was not supervised.
 
 mod child;
+mod files;
 mod link;
 mod peer;
 mod pipes;
@@ -16,12 +17,19 @@ mod tree;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if std::env::args_os().len() > 1 {
-        let version = env!("CARGO_PKG_VERSION");
-        eprintln!("podgate-agent {version}: takes no arguments; the gateway speaks to its standard input");
-        return ExitCode::from(64);
-    }
-    match supervise::run() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        [] => supervise::run(),
+        ["files"] => files::serve(None),
+        ["files", root] => files::serve(Some(root)),
+        _ => {
+            let version = env!("CARGO_PKG_VERSION");
+            eprintln!("podgate-agent {version}: takes no arguments; the gateway speaks to its standard input");
+            return ExitCode::from(64);
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("podgate-agent: {error}");

@@ -19,6 +19,8 @@ pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
         Kind::UpgradeNeeded => (StatusCode::UPGRADE_REQUIRED, "ValidationError"),
         Kind::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "ValidationError"),
         Kind::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "ValidationError"),
+        Kind::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "ValidationError"),
+        Kind::Precondition => (StatusCode::PRECONDITION_FAILED, "PodmanAPIError"),
         Kind::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "AuthenticationError"),
         Kind::Forbidden => (StatusCode::FORBIDDEN, "PermissionError"),
         Kind::Quota => (StatusCode::FORBIDDEN, "QuotaError"),
@@ -61,6 +63,7 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
         // RFC 9110, 15.5.22: it says to what.
         Kind::UpgradeNeeded => Some(("upgrade", "websocket".to_owned())),
         Kind::Method(allow) => Some(("allow", allow.clone())),
+        Kind::Range(whole) => Some(("content-range", whole.clone())),
         Kind::RateLimited(seconds) => Some(("retry-after", seconds.to_string())),
         Kind::EngineDown | Kind::StoreDown | Kind::IssuerDown => Some(("retry-after", "5".to_owned())),
         Kind::Unfinished => Some(("retry-after", "1".to_owned())),

@@ -36,6 +36,7 @@ const OPERATIONS: &[TakesKey] = &[
     plain("createContainer"),
     plain("addContainerUser"),
     TakesKey { carries_file: true, ..plain("addContainerFile") },
+    plain("createContainerDirectory"),
     plain("createVolume"),
     TakesKey { secret: Some(("api_key", "key")), ..plain("createApiKey") },
     plain("createAccount"),

@@ -31,6 +31,10 @@ pub struct BodyLimits {
     pub max_file_bytes: usize,
     /// From the first to the last byte.
     pub deadline: Duration,
+    /// Bytes of a body that is passed on as it comes.
+    pub max_transfer_bytes: u64,
+    /// Between two pieces of such a body.
+    pub transfer_idle: Duration,
     /// Places for those beyond `max_bytes`.
     pub large: LargeBodies,
 }

@@ -82,6 +82,8 @@ enum Tag {
     Containers,
     /// Run commands and change things inside a running container.
     Inside,
+    /// Read, write and move files in a container, running or not.
+    Files,
     /// Make, look at and remove volumes.
     Volumes,
     /// See what images there are.
@@ -100,7 +102,7 @@ type Operations = (
     (logs::Logs, stats::Stats, events::Events, attach::Attach),
     exec::Exec,
     users::Users,
-    files::Files,
+    files::Operations,
     volumes::Volumes,
     images::Images,
     tokens::TokenOperations,
@@ -146,7 +148,7 @@ pub fn service(context: Context) -> OpenApiService<Operations, ()> {
         ),
         exec::Exec(context.clone()),
         users::Users(context.clone()),
-        files::Files(context.clone()),
+        files::operations(&context),
         volumes::Volumes(context.clone()),
         images::Images(context.clone()),
         tokens::TokenOperations(context.clone()),

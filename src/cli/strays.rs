@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::{ConfigFile, Failure, load, print};
 use crate::app;
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::lifecycle::{FailPoint, Lifecycle, Strays};
 use crate::metrics::Metrics;
@@ -51,7 +52,8 @@ async fn open(file: &ConfigFile) -> Result<(Lifecycle, Store), Failure> {
     let config = load(file)?;
     let metrics = Metrics::new();
     let store = app::open_store(&config, metrics.clone(), app::world()).await?;
-    let engine = Engine::new(&config.engine, &config.images, &config.output, &config.agent_path, metrics, app::world());
     let installation = store.installation().await?;
+    let Config { engine, images, output, agent_path, .. } = &config;
+    let engine = Engine::new(engine, images, output, agent_path, metrics, &installation, app::world());
     Ok((Lifecycle::new(store.clone(), engine, installation, FailPoint::default()), store))
 }

@@ -136,6 +136,8 @@ pub struct Engine {
     pub request_timeout: Duration,
     /// Long calls at once per tenant.
     pub long_calls_per_tenant: usize,
+    /// Files of containers worked on at once per tenant.
+    pub transfers_per_tenant: usize,
     /// As Podman's host sees it.
     pub seccomp_path: PathBuf,
     /// Whether the file at `seccomp_path` is ours to write.
@@ -250,6 +252,8 @@ pub struct Http {
     pub max_headers: usize,
     pub max_body_bytes: usize,
     pub max_file_body_bytes: usize,
+    pub max_transfer_bytes: u64,
+    pub transfer_idle_seconds: u64,
     pub max_connections: usize,
     pub max_connections_per_address: usize,
     pub max_streams_per_connection: u32,

@@ -25,6 +25,10 @@ pub enum Kind {
     MediaType,
     /// The operation is a WebSocket, and the request no handshake of one.
     UpgradeNeeded,
+    /// Nothing of the object is where the asked-for range is; holds the value of `Content-Range`.
+    Range(String),
+    /// The object is not as the request makes it a condition.
+    Precondition,
     /// Nobody, or nobody we believe; holds the reason for `WWW-Authenticate`.
     Unauthenticated(&'static str),
     /// A known principal that may not do this.

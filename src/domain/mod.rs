@@ -2,11 +2,14 @@
 //!
 //! A value of a type from here has been checked: code behind the boundary never checks a name twice.
 
+pub mod archive;
 mod attempt;
 mod command;
+mod condition;
 mod environment;
 mod error;
 mod event;
+mod file;
 mod image;
 mod limits;
 mod log_position;
@@ -22,14 +25,16 @@ mod world;
 
 pub use attempt::{Attempt, IdempotencyKey};
 pub use command::{CommandLine, Words};
+pub use condition::{Part, Tags};
 pub use environment::Environment;
 pub use error::{Detail, Details, Error, Kind, Result};
 pub use event::EventKind;
+pub use file::{FileEntry, FileInfo, FileKind, FileMode, FileOwner, FileTime, FileVersion};
 pub use image::{ImagePattern, ImageRef, ImageRequest, PullPolicy};
 pub use limits::{ContainerLimits, NetworkMode, Resource, TenantLimit};
 pub use log_position::LogPosition;
 pub use names::{AccountName, ContainerName, EngineId, Login, TenantSlug};
-pub use path::{ContainerPath, Directory};
+pub use path::{ContainerPath, Directory, TreePath};
 pub use port::{PublishedPort, WantedPort};
 pub use principal::{Principal, Role, Scope, Tenant};
 pub use signal::Signal;

@@ -74,6 +74,36 @@ impl Directory {
     }
 }
 
+/// The absolute, normalised path of anything: as [`ContainerPath`], or the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreePath(String);
+
+impl TreePath {
+    /// Parses an absolute path. Nothing is repaired.
+    pub fn parse(input: &str) -> Result<Self, String> {
+        if input != "/" {
+            ContainerPath::parse(input)?;
+        }
+        Ok(Self(input.to_owned()))
+    }
+
+    /// The whole path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its last component; none of the root.
+    pub fn name(&self) -> Option<&str> {
+        self.0.rsplit('/').next().filter(|name| !name.is_empty())
+    }
+}
+
+impl From<&ContainerPath> for TreePath {
+    fn from(path: &ContainerPath) -> Self {
+        Self(path.path.clone())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +124,15 @@ mod tests {
             assert!(ContainerPath::parse(bad).is_err(), "{bad:?}");
         }
         assert!(ContainerPath::parse(&format!("/{}", "a".repeat(256))).is_err());
+    }
+
+    #[test]
+    fn the_root_is_a_tree() {
+        assert_eq!(TreePath::parse("/").unwrap().name(), None);
+        assert_eq!(TreePath::parse("/a/b").unwrap().name(), Some("b"));
+        for bad in ["", "//", "/.", "/a/", "a", "/a/..", "/a\0"] {
+            assert!(TreePath::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     proptest! {

@@ -135,10 +135,11 @@ impl Engine {
         }
     }
 
-    /// Has Podman start a process, and takes over its streams.
+    /// Has Podman start a process, and takes over its streams. A command of a tenant's was announced before; the agent
+    /// that looks at files was not.
     pub(super) async fn start_process(
         &self,
-        grant: &Audited<ContainerGrant>,
+        grant: &ContainerGrant,
         process: Process<'_>,
         deadline: Deadline,
     ) -> Result<(Session, Hijacked)> {

@@ -65,7 +65,7 @@ pub use containers::{Labelled, Status};
 pub use deadline::Deadline;
 pub use examine::Examined;
 pub use exec::{Ended, ExecRequest, Execution};
-pub use files::FileWrite;
+pub use files::{ChangingFiles, Expected, FileWrite, Files, Listing, Target, Unpacked, cut};
 pub use follow::{Followed, LogPiece, LogStart};
 pub use frames::Output;
 pub use host::Host;
@@ -109,6 +109,7 @@ pub struct Engine {
     pull_patience: Duration,
     long: Lanes,
     heavy: Lanes,
+    transfers: Lanes,
     wedged: Wedged,
     index: Index,
     host: host::Known,
@@ -117,6 +118,7 @@ pub struct Engine {
     logs_bytes: usize,
     agent: Option<agent::Program>,
     metrics: Metrics,
+    installation: Arc<str>,
     world: World,
 }
 
@@ -128,6 +130,7 @@ impl Engine {
         output: &config::Output,
         agent: &Path,
         metrics: Metrics,
+        installation: &str,
         world: World,
     ) -> Self {
         let socket: &Path = &engine.socket;
@@ -139,6 +142,7 @@ impl Engine {
             pull_patience: images.pull_patience,
             long: Lanes::new(engine.long_calls_per_tenant, metrics.queue("long")),
             heavy: Lanes::new(heavy_calls(), metrics.queue("heavy")),
+            transfers: Lanes::new(engine.transfers_per_tenant, metrics.queue("transfers")),
             wedged: Wedged::default(),
             index: Index::default(),
             host: host::Known::default(),
@@ -149,6 +153,7 @@ impl Engine {
                 .inspect_err(|error| tracing::warn!(path = ?agent, %error, "no agent: commands in new containers are not supervised"))
                 .ok(),
             metrics,
+            installation: installation.into(),
             world,
         }
     }

@@ -62,7 +62,7 @@ const CPU_PERIOD: i64 = 100_000;
 
 /// Processes that one user id may have on the whole host. Podman sets a default of its own, which a service without
 /// CAP_SYS_RESOURCE may not; the container's own bound is the pids limit.
-const PROCESSES_PER_USER: u64 = 8192;
+pub(super) const PROCESSES_PER_USER: u64 = 8192;
 
 /// The name of a tenant's network of that mode. Slugs have no dot, so no two names meet.
 pub(super) fn network_name(tenant: &Tenant, mode: NetworkMode) -> Option<String> {

@@ -66,6 +66,10 @@ impl Wire {
         self.send(Method::PUT, path, "application/x-tar", tar).await
     }
 
+    pub(super) async fn delete(&self, path: &str) -> Result<Answer> {
+        self.send(Method::DELETE, path, "", Bytes::new()).await
+    }
+
     /// An answer without an end, as it comes. Dropping it cuts the connection.
     pub(super) async fn stream(&self, path: &str) -> Result<impl Stream<Item = Result<Bytes, hyper::Error>> + use<>> {
         let open = self.exchange(Method::GET, path, ("", Bytes::new()), false);
@@ -167,6 +171,11 @@ impl Answer {
 
     pub(super) fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// Its text, without the end of its line.
+    pub(super) fn text(&self) -> Result<&str> {
+        std::str::from_utf8(&self.body).map(str::trim_end).map_err(failure::unreadable)
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {

@@ -7,7 +7,9 @@ use sha_crypt::ShaCrypt;
 use sha_crypt::password_hash::PasswordHasher;
 
 use super::Lifecycle;
-use crate::domain::{ContainerPath, Error, ExecUser, Kind, Password, Result, Shell, Username, Words};
+use crate::domain::{
+    ContainerPath, Error, ExecUser, FileMode, FileOwner, Kind, Password, Result, Shell, Username, Words,
+};
 use crate::engine::{Deadline, Ended, ExecRequest, Execution, FileWrite};
 use crate::policy::grant::{Audited, ContainerGrant};
 
@@ -144,7 +146,8 @@ impl Lifecycle {
         let path = ContainerPath::parse(path).map_err(Error::internal)?;
         // A deadline of its own, so that files that belong together are all written or none is begun late.
         let deadline = deadline.extended(Duration::from_secs(5));
-        self.engine.write_file(grant, &FileWrite { path, content, mode }, deadline).await
+        let file = FileWrite { path, content: content.into(), mode: FileMode(mode), owner: FileOwner::default() };
+        self.engine.write_account_file(grant, &file, deadline).await
     }
 }
 

@@ -17,6 +17,10 @@ pub struct Change;
 #[derive(Debug, Clone, Copy)]
 pub struct Stop;
 
+/// Take away something in it: a change that makes room.
+#[derive(Debug, Clone, Copy)]
+pub struct Clear;
+
 /// Take it away; the only intent that one half-removed still admits.
 #[derive(Debug, Clone, Copy)]
 pub struct Remove;
@@ -74,4 +78,5 @@ macro_rules! announced {
 }
 announced!(Change, admits_removing: false, needs_room: true);
 announced!(Stop, admits_removing: false, needs_room: false);
+announced!(Clear, admits_removing: false, needs_room: false);
 announced!(Remove, admits_removing: true, needs_room: false);

@@ -4,6 +4,7 @@
 
 mod administration;
 mod admission;
+mod charge;
 pub mod grant;
 mod intent;
 mod places;
@@ -21,8 +22,9 @@ use crate::store::{Asker, Container, Entry, ImagePolicy, Object, Room, Store, Us
 
 pub use administration::{AccountsGrant, AuditGrant};
 pub use admission::{CreateRequest, LimitsRequest, PortRequest};
+pub use charge::Charge;
 use grant::{Audited, ContainerGrant, CreateGrant, ImageGrant, TenantGrant, VolumeGrant};
-pub use intent::{Change, Intent, Read, Remove, Stop};
+pub use intent::{Change, Clear, Intent, Read, Remove, Stop};
 pub use places::Place;
 use places::{Full, Places};
 use spec::USER_IDS;

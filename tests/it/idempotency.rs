@@ -49,6 +49,7 @@ async fn whatever_creates_does_so_once() {
         (client, "/containers", sleeping("web", json!({"ports": {"0": "80"}}))),
         (client, "/containers/box/users", user),
         (client, "/containers/box/files", file),
+        (client, "/containers/box/files/directories", json!({"path": "/tmp/d"})),
         (client, "/volumes", json!({"name": "data"})),
         (client, "/api-keys", json!({"name": "ci"})),
         (&admin, "/accounts", person("ann")),

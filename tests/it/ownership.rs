@@ -18,20 +18,27 @@ struct Operation {
     is_stream: bool,
     /// What a token has to hold; none where any will do.
     scope: Option<String>,
-    /// The document's own example of a body.
-    body: Option<Value>,
+    /// Its parameters without which nothing goes, with the document's own examples.
+    query: String,
+    /// Type and example of its body, the document's own.
+    body: Option<(String, Value)>,
 }
 
 impl Operation {
     async fn call(&self, client: &Client, name: &str) -> Answer {
-        let path = self.path.replace("{name}", name);
+        let path = self.path.replace("{name}", name) + &self.query;
         if self.is_stream && self.method == "GET" {
             return client.knock(&path).await;
         }
         if self.is_websocket {
             return client.handshake(&path).await;
         }
-        client.call(&self.method, &path, self.body.clone()).await
+        match &self.body {
+            Some((media, body)) if media != "application/json" => {
+                client.put(&path, media, body.as_str().unwrap().to_owned()).await
+            }
+            body => client.call(&self.method, &path, body.clone().map(|(_, body)| body)).await,
+        }
     }
 
     fn id(&self) -> String {
@@ -45,19 +52,28 @@ async fn operations(client: &Client) -> Vec<Operation> {
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
-            let body = schema.as_str().map(|reference| {
-                let example = document.pointer(&format!("{}/example", reference.trim_start_matches('#')));
-                example.unwrap_or_else(|| panic!("{reference} has no example")).clone()
+            let body = operation["requestBody"]["content"].as_object().into_iter().flatten().next();
+            let body = body.map(|(media, content)| {
+                let example = match content["schema"]["$ref"].as_str() {
+                    Some(reference) => document.pointer(&format!("{}/example", reference.trim_start_matches('#'))),
+                    None => content.get("example"),
+                };
+                (media.clone(), example.unwrap_or_else(|| panic!("{method} {path} has no example")).clone())
             });
-            assert_eq!(body.is_some(), operation["requestBody"].is_object(), "{method} {path} takes JSON");
+            let needed = operation["parameters"].as_array().into_iter().flatten();
+            let needed = needed.filter(|one| one["in"] == "query" && one["required"] == true).map(|one| {
+                let example = one["schema"]["example"].as_str().unwrap_or_else(|| panic!("{one} has no example"));
+                format!("{}={example}", one["name"].as_str().unwrap())
+            });
+            let query: Vec<String> = needed.collect();
+            let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
             let secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
             let scope = operation["security"].pointer("/1/oauth2/0").map(|scope| scope.as_str().unwrap().to_owned());
             let content = operation["responses"]["200"]["content"].as_object();
             let is_stream = content.is_some_and(|all| all.keys().eq(["text/event-stream"]));
             let is_websocket = operation["responses"]["101"].is_object();
             let (method, path) = (method.to_uppercase(), path.clone());
-            found.push(Operation { method, path, secured, is_websocket, is_stream, scope, body });
+            found.push(Operation { method, path, secured, is_websocket, is_stream, scope, query, body });
         }
     }
     assert!(found.len() >= 13, "the seed's operations and one more");

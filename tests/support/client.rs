@@ -94,6 +94,12 @@ impl Client {
         self.send(request.body(whole(body)).unwrap()).await
     }
 
+    /// Puts bytes as they are.
+    pub async fn put(&self, path: &str, media_type: &str, bytes: impl Into<Bytes>) -> Answer {
+        let request = self.request("PUT", path).header(CONTENT_TYPE, media_type);
+        self.send(request.body(whole(bytes)).unwrap()).await
+    }
+
     /// As an HTML form would.
     pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();

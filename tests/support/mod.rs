@@ -1,6 +1,7 @@
 //! What the stories stand on: gateways as child processes, a client, and the real Podman beside them.
 
 pub mod client;
+pub mod files;
 pub mod forwarder;
 pub mod gateway;
 pub mod ledger;

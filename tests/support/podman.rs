@@ -51,9 +51,22 @@ impl Podman {
         header.set_mode(0o755);
         header.set_size(content.len() as u64);
         tar.append_data(&mut header, name, content).unwrap();
+        self.put_tar(id, directory, tar.into_inner().unwrap()).await;
+    }
+
+    /// Unpacks an archive into a container's directory, whatever is in it.
+    pub async fn put_tar(&self, id: &str, directory: &str, tar: Vec<u8>) {
         let path = format!("/v1.40/containers/{id}/archive?path={}", directory.replace('/', "%2F"));
-        let answer = self.send_tar("PUT", &path, tar.into_inner().unwrap()).await;
+        let answer = self.send_tar("PUT", &path, tar).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Names of the containers that are there for others' files.
+    pub async fn visitors(&self, installation: &str) -> Vec<String> {
+        let filter = labelled(&format!("io.podgate.installation={installation}"));
+        let found = self.call("GET", &format!("/containers/json?all=true&filters={filter}")).await.json();
+        let names = found.as_array().into_iter().flatten().map(|one| one["Names"][0].as_str().unwrap().to_owned());
+        names.filter(|name| name.starts_with("podgate-files-")).collect()
     }
 
     async fn send_tar(&self, method: &str, uri: &str, tar: Vec<u8>) -> Answer {

@@ -117,11 +117,23 @@ impl Fields<'_> {
         std::mem::take(&mut self.0).to_vec()
     }
 
-    pub(super) fn text(&mut self) -> Result<String, Malformed> {
+    pub(super) fn bytes(&mut self) -> Result<Vec<u8>, Malformed> {
         let length = self.number()? as usize;
-        let (text, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
         self.0 = rest;
-        String::from_utf8(text.to_vec()).map_err(|_| Malformed)
+        Ok(bytes.to_vec())
+    }
+
+    pub(super) fn text(&mut self) -> Result<String, Malformed> {
+        String::from_utf8(self.bytes()?).map_err(|_| Malformed)
+    }
+
+    pub(super) fn flag(&mut self) -> Result<bool, Malformed> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed),
+        }
     }
 
     pub(super) fn optional<T>(
@@ -150,8 +162,12 @@ impl Fields<'_> {
 }
 
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_count(out, text.len());
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(out, text.as_bytes());
+}
+
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, bytes.len());
+    out.extend_from_slice(bytes);
 }
 
 /// Whatever does not fit makes a frame that is longer than any that is taken.

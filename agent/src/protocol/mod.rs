@@ -11,6 +11,7 @@
 //! Either side takes the other for hostile: whoever owns the container can replace the agent or write in its name.
 
 mod codec;
+pub mod files;
 mod order;
 mod report;
 

@@ -23,6 +23,15 @@ const TIME: &str = "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[0
                     (?:\\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$";
 /// The longest that anything is made for: ten years.
 const MOST_SECONDS: i64 = 315_360_000;
+const MODE: &str = "^0?[0-7]{3,4}$";
+/// Numbers that a container has.
+const OWNER: &str = "^(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])\
+                     (?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$";
+/// RFC 4648, section 5, without padding.
+const BASE64_URL: &str =
+    "^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048]|[A-Za-z0-9_-]{4})$";
+/// RFC 9110, section 13.1.1.
+const TAGS: &str = "^(?:\\*|(?:W/)?\"[!#-~]*\"(?:, ?(?:W/)?\"[!#-~]*\")*)$";
 const USER: &str = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$";
 
 /// The bounds of a property of a request: schema (any, if empty), property, keywords.
@@ -37,8 +46,12 @@ fn of_property(schema: &str, name: &str) -> Option<Value> {
         ("AddUserRequest", "shell") => pattern("^/[A-Za-z0-9._/-]{1,128}$"),
         ("AddUserRequest", "password") => Some(json!({"pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]{1,128}$"})),
         ("CreateAccountRequest" | "ChangeAccountRequest", "password") | (_, "new_password") => length(8, 1024),
-        (_, "dest_path") => Some(json!({"pattern": FILE, "maxLength": 4095})),
+        (_, "dest_path") | ("CreateDirectoryRequest", "path") | ("MoveFileRequest", "source" | "destination") => {
+            Some(json!({"pattern": FILE, "maxLength": 4095}))
+        }
         (_, "workdir") => Some(json!({"pattern": PATH, "maxLength": 4095})),
+        (_, "mode") => pattern(MODE),
+        (_, "owner") => pattern(OWNER),
         (_, "user") => pattern(USER),
         (_, "image") => Some(json!({"pattern": IMAGE, "minLength": 1, "maxLength": 255})),
         ("CreateApiKeyRequest", "scopes") | (_, "entrypoint") => Some(json!({"minItems": 1})),
@@ -58,6 +71,7 @@ fn of_parameter(operation: &str, name: &str) -> Option<Value> {
     match (operation, name) {
         (_, "status") => Some(json!({"pattern": format!("^(?:{})$", STATUSES.join("|"))})),
         ("listAuditEntries", "cursor") => Some(json!({"pattern": "^[0-9]{1,18}\\.[0-9a-f]{64}$"})),
+        ("listContainerFiles", "cursor") => Some(json!({"pattern": BASE64_URL, "maxLength": 340})),
         (_, "cursor") => Some(json!({"pattern": "^-?[0-9]{1,18}\\..*$"})),
         (_, "signal") => {
             let names: Vec<&str> = Signal::KNOWN.iter().map(|name| name.trim_start_matches("SIG")).collect();
@@ -65,6 +79,13 @@ fn of_parameter(operation: &str, name: &str) -> Option<Value> {
         }
         (_, "since" | "until") => Some(json!({"pattern": TIME})),
         (_, "outcome") => Some(json!({"pattern": "^(?:success|failed|refused|unknown)$"})),
+        ("getContainerFileContent" | "putContainerFileContent" | "removeContainerFile", "path") => {
+            Some(json!({"pattern": FILE, "maxLength": 4095}))
+        }
+        (_, "path") => Some(json!({"pattern": PATH, "maxLength": 4095})),
+        (_, "mode") => Some(json!({"pattern": MODE})),
+        (_, "owner") => Some(json!({"pattern": OWNER})),
+        (_, "If-Match" | "If-None-Match") => Some(json!({"pattern": TAGS})),
         _ => None,
     }
 }

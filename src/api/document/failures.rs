@@ -15,6 +15,8 @@ pub(super) const FAILURES: &[(&str, &str, &str, When)] = &[
     ("404", "NotFound", "Absent, or another tenant's: the same answer.", When::Named),
     ("408", "Timeout", "Podman did not answer in time, or the body did not come.", When::SecuredOrWithBody),
     ("409", "Conflict", "The object's state forbids it.", When::Changing),
+    ("412", "PreconditionFailed", "It is not as `If-Match` or `If-None-Match` has it.", When::With("If-Match")),
+    ("416", "NotThere", "Nothing is where `Range` asks for it; `Content-Range` has the size.", When::With("Range")),
     ("413", "TooLarge", "The body is too large.", When::WithBody),
     ("415", "UnsupportedMediaType", "The body is not of the declared type.", When::WithBody),
     ("426", "UpgradeRequired", "This is a WebSocket, and the request no handshake.", When::Switching),
@@ -37,6 +39,8 @@ pub(super) enum When {
     WithBody,
     /// A WebSocket.
     Switching,
+    /// Those that take this header.
+    With(&'static str),
     /// By whatever brings it about.
     Added,
 }
@@ -48,6 +52,7 @@ pub(super) fn responses() -> Value {
         let mut response = of_schema(description, "ErrorResponse");
         match code {
             401 => response["headers"] = json!({"WWW-Authenticate": {"schema": {"type": "string"}}}),
+            416 => response["headers"] = json!({"Content-Range": {"schema": {"type": "string"}}}),
             429 => {
                 response["headers"] = json!({"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}})
             }

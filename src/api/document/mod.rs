@@ -46,6 +46,7 @@ pub fn mended(generated: &str) -> Result<Value> {
     );
     document["info"]["license"] = json!({"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"});
     plain_media_types(&mut document);
+    examples_of_bytes(&mut document["paths"]);
     for item in members(&mut document["paths"]) {
         members(item).for_each(one_body_type);
     }
@@ -111,6 +112,10 @@ fn one_body_type(operation: &mut Value) {
 
 const OF_RUNNING: &[&str] = &["getContainerStats", "listContainerProcesses"];
 
+/// Operations that read files: of something else, or from where a path leads in a circle.
+const OF_FILES: &[&str] =
+    &["listContainerFiles", "getContainerFileInfo", "getContainerFileContent", "getContainerArchive"];
+
 /// Adds the shared failures to one operation, and the scope it needs.
 fn mend(operation: &mut Value) {
     let secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
@@ -118,9 +123,17 @@ fn mend(operation: &mut Value) {
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     // A create names an image, which may be absent as well.
     let named = with_body && secured || parameters.into_iter().any(|parameter| parameter["in"] == "path");
+    let headers: Vec<String> = operation["parameters"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|parameter| parameter["in"] == "header")
+        .filter_map(|parameter| parameter["name"].as_str().map(str::to_owned))
+        .collect();
     let id = operation["operationId"].as_str().unwrap_or_default();
-    // What reads a running container conflicts with one that does not run.
-    let changing = OF_RUNNING.contains(&id) || !id.starts_with("get") && !id.starts_with("list");
+    // What reads a running container conflicts with one that does not run, and what reads a file with a directory.
+    let reads = OF_RUNNING.contains(&id) || OF_FILES.contains(&id);
+    let changing = reads || !id.starts_with("get") && !id.starts_with("list");
     let is_websocket = operation["responses"].get("101").is_some();
     // Generators want one type for all failures of an operation; an unhealthy gateway says so in its own words.
     let has_failure_of_its_own = operation["operationId"] == "getHealth";
@@ -134,6 +147,7 @@ fn mend(operation: &mut Value) {
             When::Changing => secured && changing,
             When::WithBody => with_body,
             When::Switching => is_websocket,
+            When::With(wanted) => headers.iter().any(|header| header.eq_ignore_ascii_case(wanted)),
             When::Added => false,
         };
         if !applies {
@@ -186,6 +200,23 @@ fn drop_unused(document: &mut Value) {
     let text = document.to_string();
     if let Value::Object(schemas) = &mut document["components"]["schemas"] {
         schemas.retain(|name, _| text.contains(&format!("#/components/schemas/{name}\"")));
+    }
+}
+
+/// What is no JSON has no type that could bring an example.
+fn examples_of_bytes(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            for (media, example) in [("application/octet-stream", "hello\n"), ("application/x-tar", "(a tar archive)")]
+            {
+                if let Some(Value::Object(content)) = object.get_mut(media) {
+                    content.entry("example").or_insert_with(|| json!(example));
+                }
+            }
+            object.values_mut().for_each(examples_of_bytes);
+        }
+        Value::Array(items) => items.iter_mut().for_each(examples_of_bytes),
+        _ => {}
     }
 }
 

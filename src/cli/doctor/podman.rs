@@ -32,7 +32,8 @@ pub(super) async fn examine(config: &Config, store: Option<Store>, report: &mut 
         return None;
     }
     let Config { engine, images, output, agent_path, .. } = config;
-    let engine = Engine::new(engine, images, output, agent_path, Metrics::new(), app::world());
+    // Looking makes nothing that would bear the installation's name.
+    let engine = Engine::new(engine, images, output, agent_path, Metrics::new(), "", app::world());
     if let Err(error) = engine.ping().await {
         let advice = "start it: systemctl start podgate-podman.socket; or name the right one in engine.url";
         report.fail("podman", format!("nobody answers at {}: {error:?}", socket.display()), advice);

@@ -1,14 +1,15 @@
-//! Files inside a container, running or not.
+//! Small files put and got by Podman itself, in one call: account files, and what the agent is not there for.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::{Deadline, Engine, failure};
-use crate::domain::{ContainerPath, Error, Kind, Result};
+use super::{Expected, Target};
+use crate::domain::{ContainerPath, Error, FileMode, FileOwner, Kind, Result};
+use crate::engine::{Deadline, Engine, failure};
 use crate::policy::grant::{Audited, ContainerGrant};
 
 /// A file to write.
@@ -17,9 +18,11 @@ pub struct FileWrite {
     /// Where.
     pub path: ContainerPath,
     /// What.
-    pub content: Vec<u8>,
+    pub content: Bytes,
     /// Permission bits.
-    pub mode: u32,
+    pub mode: FileMode,
+    /// Whose.
+    pub owner: FileOwner,
 }
 
 /// Podman's `X-Docker-Container-Path-Stat`.
@@ -36,9 +39,24 @@ struct Stat {
 const MAX_READ: usize = 4 * 1024 * 1024;
 
 impl Engine {
-    /// Writes one file, owned by the container's user. A link is followed. `NotFound` where its directory is missing, `Conflict` where
-    /// something other than a regular file stands at its name (Podman would replace a directory or a device with it).
-    pub async fn write_file(
+    /// Writes one file; a link is followed. `NotFound` where its directory is missing, `Conflict` where something other
+    /// than a regular file stands at its name. By the agent, which replaces it in one step; else by Podman.
+    pub async fn write_file(&self, grant: &Audited<ContainerGrant>, file: &FileWrite) -> Result<()> {
+        if self.agent.is_none() {
+            return self.write_account_file(grant, file, self.deadline()).await;
+        }
+        let target = Target {
+            path: file.path.clone(),
+            mode: Some(file.mode),
+            owner: Some(file.owner),
+            expected: Expected::Anything,
+        };
+        let content = stream::iter([Ok(file.content.clone())]);
+        self.changing_files(grant).await?.write(&target, content).await.map(drop)
+    }
+
+    /// The same by Podman alone, which removes the old file first (it would replace a directory or a device as well).
+    pub async fn write_account_file(
         &self,
         grant: &Audited<ContainerGrant>,
         file: &FileWrite,
@@ -48,7 +66,9 @@ impl Engine {
         self.answering(grant, deadline).await?;
         let mut header = tar::Header::new_gnu();
         header.set_size(file.content.len() as u64);
-        header.set_mode(file.mode);
+        header.set_mode(file.mode.0);
+        header.set_uid(file.owner.user.into());
+        header.set_gid(file.owner.group.into());
         let at = self.end_of_links(grant, &file.path, deadline).await?;
         self.put(grant, &at, header, &file.content, deadline).await
     }
@@ -200,7 +220,7 @@ fn not_there(error: Error) -> Error {
 }
 
 /// The content of an archive's only file; none if it holds something else.
-pub(super) fn first_file(archive: &[u8]) -> Result<Option<Vec<u8>>> {
+pub(in crate::engine) fn first_file(archive: &[u8]) -> Result<Option<Vec<u8>>> {
     use std::io::Read;
     let mut archive = tar::Archive::new(archive);
     let first = archive.entries().map_err(failure::unreadable)?.next();

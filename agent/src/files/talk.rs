@@ -1,0 +1,135 @@
+//! Both ends of the conversation.
+
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::stdio::{stdin, stdout};
+
+use podgate_agent::protocol::files::{Ask, FILES_CHUNK, Reason, Refusal, Tell};
+use podgate_agent::protocol::{Decoder, Frame};
+
+/// How long the gateway may say nothing. It has deadlines of its own, which are shorter; this is for one that is gone
+/// without a word.
+const PATIENCE: Timespec = Timespec { tv_sec: 900, tv_nsec: 0 };
+
+/// How often something that takes long says that it lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It cannot be.
+    Refused(Refusal),
+    /// It is not wanted any more.
+    Forgotten,
+    /// Nobody is there any more, or somebody who makes no sense.
+    Gone,
+}
+
+pub(super) type Outcome<T> = Result<T, Trouble>;
+
+pub(super) struct Talk {
+    heard: Decoder<Ask>,
+    buffer: Vec<u8>,
+    said: Vec<u8>,
+    last: Instant,
+}
+
+impl Default for Talk {
+    fn default() -> Self {
+        Self { heard: Decoder::default(), buffer: vec![0; FILES_CHUNK], said: Vec::new(), last: Instant::now() }
+    }
+}
+
+impl Talk {
+    /// What is asked next.
+    pub(super) fn next(&mut self) -> Outcome<Ask> {
+        loop {
+            if let Some(ask) = self.heard.next().map_err(|_| Trouble::Gone)? {
+                return Ok(ask);
+            }
+            self.hear(Some(&PATIENCE))?;
+        }
+    }
+
+    pub(super) fn tell(&mut self, tell: &Tell) -> Outcome<()> {
+        self.said.clear();
+        tell.encode(&mut self.said);
+        let mut rest = &self.said[..];
+        while !rest.is_empty() {
+            match rustix::io::write(stdout(), rest) {
+                Ok(0) => return Err(Trouble::Gone),
+                Ok(count) => rest = &rest[count..],
+                Err(Errno::INTR) => {}
+                Err(_) => return Err(Trouble::Gone),
+            }
+        }
+        self.last = Instant::now();
+        Ok(())
+    }
+
+    /// Between two pieces of an answer: whether it is wanted still.
+    pub(super) fn still(&mut self) -> Outcome<()> {
+        while self.hear(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
+            if let Some(ask) = self.heard.next().map_err(|_| Trouble::Gone)? {
+                return Err(if ask == Ask::Forget { Trouble::Forgotten } else { Trouble::Gone });
+            }
+        }
+        self.alive()
+    }
+
+    /// Says now and then that it goes on.
+    pub(super) fn alive(&mut self) -> Outcome<()> {
+        if self.last.elapsed() >= SIGN_OF_LIFE { self.tell(&Tell::Busy) } else { Ok(()) }
+    }
+
+    /// Takes what there is to hear; whether there was anything in that time. The end is `Gone`.
+    fn hear(&mut self, patience: Option<&Timespec>) -> Outcome<bool> {
+        let stdin = stdin();
+        let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut waiting, patience) {
+            Ok(0) if patience == Some(&PATIENCE) => return Err(Trouble::Gone),
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(true),
+            Err(_) => return Err(Trouble::Gone),
+        }
+        match rustix::io::read(stdin, &mut self.buffer[..]) {
+            Ok(0) => Err(Trouble::Gone),
+            Ok(count) => {
+                self.heard.push(&self.buffer[..count]);
+                Ok(true)
+            }
+            Err(Errno::INTR | Errno::AGAIN) => Ok(true),
+            Err(_) => Err(Trouble::Gone),
+        }
+    }
+}
+
+impl Trouble {
+    pub(super) fn of(reason: Reason) -> Self {
+        Self::Refused(Refusal { reason, errno: 0 })
+    }
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Self {
+        let reason = match errno {
+            Errno::NOENT => Reason::Absent,
+            Errno::NOTDIR => Reason::NoDirectory,
+            Errno::ISDIR => Reason::Directory,
+            Errno::EXIST => Reason::Exists,
+            Errno::NOTEMPTY => Reason::NotEmpty,
+            Errno::ROFS => Reason::ReadOnly,
+            Errno::BUSY | Errno::TXTBSY | Errno::AGAIN => Reason::Mounted,
+            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Reason::Full,
+            Errno::ACCESS | Errno::PERM => Reason::Denied,
+            Errno::LOOP => Reason::Circle,
+            Errno::XDEV => Reason::Outside,
+            Errno::NAMETOOLONG => Reason::TooLong,
+            _ => Reason::Failed,
+        };
+        Self::Refused(Refusal { reason, errno: u32::try_from(errno.raw_os_error()).unwrap_or_default() })
+    }
+}

@@ -1,0 +1,284 @@
+//! A container of ours that has the file system of a tenant's as a directory, and the agent in it.
+//!
+//! So files can be worked on whether the container runs or not, and however full it is of processes. Podman mounts the container's root (and keeps it mounted as
+//! long as somebody asked for that); the visitor, in the same user namespace, binds it and the container's mounts below
+//! `/tree`. It has no network, few capabilities, and ends with its connection.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::talk::Talk;
+use crate::domain::{EngineId, Error, Kind, Result};
+use crate::engine::hijack::Hijacked;
+use crate::engine::spec::{CONTAINER, INSTALLATION, PROCESSES_PER_USER};
+use crate::engine::{Deadline, Engine, agent};
+use crate::policy::grant::ContainerGrant;
+
+/// Where the visitor has the container's root.
+const TREE: &str = "/tree";
+
+/// Bytes of memory: enough for the agent, and for what of the files the kernel keeps in memory on its way to the disk.
+const MEMORY: i64 = 256 * 1024 * 1024;
+
+/// Its process, and what Podman starts beside it.
+const PROCESSES: i64 = 16;
+
+/// What it takes to act as root on files, and to enter the tree.
+const CAPABILITIES: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SYS_CHROOT"];
+
+/// How often it is looked whether a visitor is gone, and after how many looks it is removed by force.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const FORCE_EVERY: u32 = 20;
+
+/// What has to be taken back: the visitor, and then what Podman mounted for it.
+pub(super) struct Stay {
+    engine: Engine,
+    /// Whose files.
+    host: EngineId,
+    /// Podman's name of the visitor, once it may exist.
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Inspected {
+    #[serde(rename = "HostConfig")]
+    host_config: HostConfig,
+    #[serde(rename = "Mounts", default)]
+    mounts: Option<Vec<Mounted>>,
+    #[serde(rename = "State")]
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct HostConfig {
+    #[serde(rename = "IDMappings", default)]
+    ids: Option<IdMappings>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct IdMappings {
+    #[serde(default)]
+    uid_map: Option<Vec<String>>,
+    #[serde(default)]
+    gid_map: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mounted {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(default)]
+    name: String,
+    source: String,
+    destination: String,
+    #[serde(default)]
+    options: Vec<String>,
+    #[serde(rename = "RW", default)]
+    writable: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    #[serde(default)]
+    started_at: String,
+}
+
+impl Stay {
+    /// Makes a visitor, and waits for its agent.
+    pub(super) async fn begin(engine: &Engine, grant: &ContainerGrant, deadline: Deadline) -> Result<(Talk, Self)> {
+        engine.answering(grant, deadline).await?;
+        let _heavy = engine.heavy.enter(grant.tenant(), deadline).await?;
+        let image = engine.agent_image(deadline).await?;
+        let mut stay = Self { engine: engine.clone(), host: grant.engine_id().clone(), name: None };
+        let mount = async { engine.wire.post(&stay.path("mount")).await?.checked() };
+        // Whatever comes of it: to unmount what is not mounted does no harm.
+        let root = engine.on(grant, deadline, mount).await?.text()?.to_owned();
+        let look = async { engine.wire.get(&stay.path("json")).await?.checked()?.json::<Inspected>() };
+        let host = engine.on(grant, deadline, look).await?;
+        let name = format!("podgate-files-{}", (engine.world.new_id)());
+        let body = body(engine, grant, &image, &name, &root, &host);
+        let path = |verb| format!("/v4.0.0/libpod/containers/{name}/{verb}");
+        let [attach, start] = ["attach?stream=true&stdin=true&stdout=true&stderr=true", "start"].map(path);
+        stay.name = Some(name);
+        let arrive = async {
+            engine.wire.post_json("/v4.0.0/libpod/containers/create", &body).await?.checked()?;
+            // Without a body, which Podman would take for input.
+            let connection = Hijacked::new(engine.wire.hijack(&attach, Bytes::new()).await?);
+            engine.wire.post(&start).await?.checked()?;
+            Talk::begin(connection, engine.patience()).await
+        };
+        Ok((deadline.bound(arrive).await.map_err(not_arrived)?, stay))
+    }
+}
+
+/// What went wrong here says nothing of what was asked for.
+fn not_arrived(error: Error) -> Error {
+    match error.kind {
+        Kind::EngineTimeout | Kind::EngineDown => error,
+        _ => error.said(Kind::Engine, "the container's files cannot be reached; see the log under this request id"),
+    }
+}
+
+impl Stay {
+    fn path(&self, verb: &str) -> String {
+        format!("/v4.0.0/libpod/containers/{}/{verb}", self.host)
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let (engine, unmount, name) = (self.engine.clone(), self.path("unmount"), self.name.take());
+        let leave = async move {
+            if let Some(name) = name
+                && let Err(error) = engine.deadline().bound(engine.see_off(&name)).await
+            {
+                tracing::warn!(container.name = name, ?error, "a visitor could not be removed; it ends by itself");
+            }
+            // After the visitor: it is what was mounted for. A container that is gone has nothing mounted.
+            if let Err(error) = engine.deadline().bound(engine.wire.post(&unmount)).await {
+                tracing::debug!(?error, "a container stays mounted for now");
+            }
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(leave);
+        }
+    }
+}
+
+/// What a visitor is made of. Paths and ids are what Podman says of a container that we made.
+fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, root: &str, host: &Inspected) -> Value {
+    let bind = ["rbind", "rw", "nosuid", "nodev", "rprivate"];
+    let mut mounts = vec![json!({"type": "bind", "source": root, "destination": TREE, "options": bind})];
+    let mut volumes = Vec::new();
+    // Podman says year 1 of what never was.
+    let never_started = host.state.started_at.is_empty() || host.state.started_at.starts_with("0001-");
+    for mounted in host.mounts.iter().flatten() {
+        let destination = format!("{TREE}{}", mounted.destination);
+        if mounted.destination == agent::DIRECTORY {
+            continue;
+        }
+        if mounted.kind == "volume" && never_started {
+            // A fresh volume is nobody's in the container until Podman gives it to whoever mounts it first; what the
+            // image has there is left for the container itself.
+            volumes.push(json!({"Name": mounted.name, "Dest": destination, "Options": ["nocopy"]}));
+            continue;
+        }
+        let mut options: Vec<&str> = vec!["rbind", "nosuid", "nodev", "rprivate"];
+        options.push(if mounted.writable { "rw" } else { "ro" });
+        options.extend(mounted.options.iter().map(String::as_str).filter(|option| *option == "idmap"));
+        mounts.push(json!({
+            "type": "bind", "source": mounted.source, "destination": destination, "options": options,
+        }));
+    }
+    let mut body = json!({
+        "image": image,
+        "name": name,
+        "labels": {(INSTALLATION): &*engine.installation, (CONTAINER): grant.row().id},
+        "entrypoint": ["/podgate-agent"],
+        "command": ["files", TREE],
+        "user": "0:0",
+        "work_dir": "/",
+        "stdin": true,
+        // Should we be gone: it ends with its connection, and goes with its end.
+        "remove": true,
+        "image_volume_mode": "ignore",
+        "volatile": true,
+        "base_hosts_file": "none",
+        "netns": {"nsmode": "none"},
+        "no_new_privileges": true,
+        "cap_drop": ["ALL"],
+        "cap_add": CAPABILITIES,
+        "seccomp_profile_path": &*engine.seccomp_path,
+        "r_limits": [
+            {"type": "nofile", "soft": 1024, "hard": 1024},
+            {"type": "nproc", "soft": PROCESSES_PER_USER, "hard": PROCESSES_PER_USER},
+        ],
+        "log_configuration": {"driver": "none"},
+        "mounts": mounts,
+        "volumes": volumes,
+        "resource_limits": {},
+    });
+    let able = engine.host.get();
+    if able.memory {
+        body["resource_limits"]["memory"] = json!({"limit": MEMORY, "swap": MEMORY});
+    }
+    if able.pids {
+        body["resource_limits"]["pids"] = json!({"limit": PROCESSES});
+    }
+    let map = |lines: Option<&Vec<String>>| -> Vec<Value> {
+        lines.into_iter().flatten().filter_map(|line| id_map(line)).collect()
+    };
+    let ids = host.host_config.ids.as_ref();
+    let [users, groups] = [ids.and_then(|ids| ids.uid_map.as_ref()), ids.and_then(|ids| ids.gid_map.as_ref())].map(map);
+    if !users.is_empty() {
+        body["userns"] = json!({"nsmode": "private"});
+        body["idmappings"] = json!({"UIDMap": users, "GIDMap": groups});
+    }
+    body
+}
+
+/// `0:10000000:65536`.
+fn id_map(line: &str) -> Option<Value> {
+    let mut numbers = line.split(':').map(str::parse::<u32>);
+    match (numbers.next()?, numbers.next()?, numbers.next()?) {
+        (Ok(inside), Ok(outside), Ok(size)) => Some(json!({"container_id": inside, "host_id": outside, "size": size})),
+        _ => None,
+    }
+}
+
+impl Engine {
+    /// Waits until a visitor is gone. Its connection is cut, so it ends by itself, and Podman removes it; one that does
+    /// not, or never began to, is removed.
+    async fn see_off(&self, name: &str) -> Result<()> {
+        let path = format!("/v4.0.0/libpod/containers/{name}");
+        let mut tries = 0;
+        loop {
+            if self.wire.get(&format!("{path}/exists")).await?.status == hyper::StatusCode::NOT_FOUND {
+                return Ok(());
+            }
+            tries += 1;
+            if tries % FORCE_EVERY == 0 {
+                // Podman may be at it itself, and say so in many ways.
+                let removed = self.wire.delete(&format!("{path}?force=true&timeout=0&v=true")).await?.checked();
+                if let Err(error) = removed {
+                    tracing::debug!(?error, "a visitor is not removed yet");
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The image that visitors are made of, with nothing in it but the agent. Made where the host lacks it.
+    async fn agent_image(&self, deadline: Deadline) -> Result<String> {
+        let program = self.agent.as_ref().ok_or_else(|| {
+            Error::new(Kind::EngineDown, "this gateway has no agent for files; ask its administrator")
+        })?;
+        let tag = &program.digest[..16];
+        let reference = format!("localhost%2Fpodgate-agent%3A{tag}");
+        let known = async {
+            if self.wire.get(&format!("/v4.0.0/libpod/images/{reference}/exists")).await?.status.is_success() {
+                return Ok(());
+            }
+            let path = format!("/v4.0.0/libpod/images/import?reference={reference}");
+            self.wire.post_tar(&path, archive(&program.bytes)?).await?.checked().map(drop)
+        };
+        deadline.bound(known).await?;
+        Ok(format!("localhost/podgate-agent:{tag}"))
+    }
+}
+
+/// An image with nothing in it but the program.
+fn archive(program: &[u8]) -> Result<Bytes> {
+    let mut archive = tar::Builder::new(Vec::with_capacity(program.len() + 2048));
+    let mut header = tar::Header::new_ustar();
+    header.set_size(program.len() as u64);
+    header.set_mode(0o755);
+    archive.append_data(&mut header, "podgate-agent", program).map_err(Error::internal)?;
+    archive.into_inner().map(Bytes::from).map_err(Error::internal)
+}
