@@ -11,8 +11,9 @@
 //! | `domain` | parsed types, the one error | |
 //! | `config` | defaults, file, environment; checked whole | `domain` |
 //! | `metrics` | what an operator watches | `domain` |
+//! | `outgoing` | connections to elsewhere | `domain` |
 //! | `store` | tenants, accounts, keys, the ledger of containers, the audit log | `domain`, `config`, `metrics` |
-//! | `auth` | from a password or a token to a principal | `domain`, `config`, `metrics`, `store`, `limit` |
+//! | `auth` | from a password or a token to a principal | `domain`, `config`, `metrics`, `outgoing`, `store`, `limit` |
 //! | `limit` | how fast | `domain`, `config` |
 //! | `policy` | who may do what: grants and admission | `domain`, `config`, `store` |
 //! | `streams` | what stays open, and what ends it | `domain`, `auth`, `policy` |
@@ -39,6 +40,7 @@ pub mod lifecycle;
 pub mod limit;
 pub mod metrics;
 pub mod middleware;
+mod outgoing;
 pub mod policy;
 pub mod serve;
 pub mod store;

@@ -19,6 +19,7 @@ mod large;
 mod logs;
 mod model;
 mod parameter;
+mod ports;
 mod sse;
 mod stats;
 mod status;
@@ -99,7 +100,7 @@ enum Tag {
 type Operations = (
     containers::Containers,
     // A tuple has sixteen places at most; one in another is as good.
-    (logs::Logs, stats::Stats, events::Events, attach::Attach),
+    (logs::Logs, stats::Stats, events::Events, attach::Attach, ports::Ports),
     exec::Exec,
     users::Users,
     files::Operations,
@@ -145,6 +146,7 @@ pub fn service(context: Context) -> OpenApiService<Operations, ()> {
             stats::Stats(context.clone()),
             events::Events(context.clone()),
             attach::Attach(context.clone()),
+            ports::Ports(context.clone()),
         ),
         exec::Exec(context.clone()),
         users::Users(context.clone()),

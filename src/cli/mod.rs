@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod class;
 mod doctor;
+mod forward;
 mod log;
 mod strays;
 mod tenants;
@@ -96,6 +97,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Lead ports of this machine to ports inside a container, through a gateway, until Ctrl-C.
+    Forward(forward::Forward),
     /// Print completions for a shell, such as: podgate completions bash > /usr/share/bash-completion/completions/podgate
     Completions {
         /// The shell.
@@ -221,6 +224,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Doctor { file, json } => doctor::run(file.path(), json).await,
+        Command::Forward(arguments) => forward::run(arguments).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "podgate", &mut script);
@@ -264,7 +268,11 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
         // From here on the signal does not end the program, however early it comes.
         hangups: signal(SignalKind::hangup()).map_err(Error::internal)?,
     };
-    Ok(app::serve(config, source, app::world(), told_to_end()).await?)
+    let end = async {
+        told_to_end().await;
+        tracing::info!("ending: no new connections, running requests finish");
+    };
+    Ok(app::serve(config, source, app::world(), end).await?)
 }
 
 /// SIGTERM or Ctrl-C.
@@ -278,7 +286,6 @@ async fn told_to_end() {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("ending: no new connections, running requests finish");
 }
 
 fn openapi(check: Option<&Path>) -> Result<(), Error> {

@@ -58,6 +58,7 @@ mod spec;
 mod stores;
 mod supervised;
 mod tokens;
+mod tunnels;
 mod users;
 mod volumes;
 mod watching;

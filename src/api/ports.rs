@@ -1,0 +1,91 @@
+//! TCP ports inside a container, through the gateway.
+
+use bytes::Bytes;
+use poem_openapi::OpenApi;
+use poem_openapi::param::Path;
+
+use super::caller::{Caller, Exec as ExecScope};
+use super::websocket::{Switching, Upgrade};
+use super::{Context, Tag};
+use crate::engine::{Tunnel, TunnelIn, TunnelOut};
+use crate::policy::Change;
+use crate::streams::socket::{Close, Message, Receiver, Sender, Socket};
+
+pub struct Ports(pub Context);
+
+#[OpenApi(tag = "Tag::Inside")]
+impl Ports {
+    /// Open a tunnel to a port
+    ///
+    /// A WebSocket that is a TCP connection to a port of the container's own loopback, whatever network it has and
+    /// without a published port. Messages are binary and hold what the connection carries, up to 64 KiB each, wherever
+    /// they are cut; an empty one ends what the client has to say, and the answer may go on. It closes with 1000 when the
+    /// program inside closes. `podgate forward` speaks it.
+    #[oai(path = "/containers/:name/ports/:port", method = "get", operation_id = "openTunnel")]
+    async fn tunnel(
+        &self,
+        who: Caller<ExecScope>,
+        /// The container's name, or its id of 12 or 64 digits.
+        name: Path<String>,
+        /// Where a program in the container listens.
+        #[oai(validator(minimum(value = "1"), maximum(value = "65535")))]
+        port: Path<u16>,
+        upgrade: Upgrade,
+    ) -> poem::Result<Switching> {
+        let grant = self.0.policy.container(who.principal(), who.scope(), Change, &name).await?;
+        let open = self.0.streams.open(who.principal(), who.scope()).await?;
+        let (tunnel, in_use) = self.0.lifecycle.tunnel(&grant, port.0).await?;
+        Ok(upgrade.serve(open, async move |socket| {
+            // The audit log learns of the end with the grant.
+            let _kept = (in_use, grant);
+            carry(tunnel, socket).await
+        }))
+    }
+}
+
+/// Until either side ends.
+async fn carry(tunnel: Tunnel, socket: Socket) -> Close {
+    let (mut inwards, mut outwards) = tunnel.split();
+    let Socket { sender, mut receiver } = socket;
+    tokio::select! {
+        close = carry_out(&mut outwards, &sender) => close,
+        close = carry_in(&mut receiver, &mut inwards) => close,
+    }
+}
+
+async fn carry_out(outwards: &mut TunnelOut, sender: &Sender) -> Close {
+    loop {
+        match outwards.next().await {
+            Ok(Some(bytes)) => {
+                if sender.send(Message::Binary(bytes)).await.is_err() {
+                    return Close::done("");
+                }
+            }
+            Ok(None) => return Close::done("the connection inside ended"),
+            Err(error) => {
+                tracing::debug!(?error, "a tunnel broke off");
+                return Close::failed("the tunnel broke off");
+            }
+        }
+    }
+}
+
+async fn carry_in(receiver: &mut Receiver, inwards: &mut TunnelIn) -> Close {
+    let mut ended = false;
+    while let Some(message) = receiver.next().await {
+        let written = match message {
+            Message::Binary(_) if ended => return Close::refused("nothing follows an empty message"),
+            Message::Binary(bytes) if Bytes::is_empty(&bytes) => {
+                ended = true;
+                inwards.end().await
+            }
+            Message::Binary(bytes) => inwards.write(&bytes).await,
+            Message::Text(_) => return Close::refused("send binary messages"),
+        };
+        if written.is_err() {
+            // It is over inside; what comes out says so.
+            return std::future::pending().await;
+        }
+    }
+    Close::done("")
+}
