@@ -29,6 +29,7 @@ mod files;
 mod files_audit;
 mod files_bounds;
 mod files_content;
+mod files_crash;
 mod files_memory;
 mod files_tree;
 mod follow;
