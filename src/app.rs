@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::api::contract::{Contract, SPECIFICATION};
-use crate::api::{self, BodyLimits, Context, LargeBodies};
+use crate::api::{self, BodyLimits, Context, LargeBodies, Terminals};
 use crate::auth::Authenticator;
 use crate::config::{Config, Live};
 use crate::domain::{Error, Kind, Result, World};
@@ -177,6 +177,8 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
         auth: auth.clone(),
         policy: policy.clone(),
         streams: streams.clone(),
+        terminals: Terminals::default(),
+        terminal_idle: config.terminal_idle,
         store: store.clone(),
         lifecycle: lifecycle.clone(),
         engine: engine.clone(),

@@ -21,7 +21,7 @@ pub struct Exec(pub Context);
 /// What to run.
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
-struct ExecRequest {
+pub(super) struct ExecRequest {
     /// An array runs as it is. A string runs under `/bin/sh -c`; where the container has no shell and the string no
     /// shell metacharacters, its words run directly.
     command: Command,
@@ -38,7 +38,7 @@ struct ExecRequest {
     /// timeout if that is less. At that time the command and all that it started are killed, and the answer has what it said so far.
     timeout: Option<f64>,
     /// Bytes that it may say on both streams together; when it says more, it is killed. Default and most: the
-    /// installation's.
+    /// installation's; of a command that is watched, no bound by default.
     max_output: Option<i64>,
 }
 
@@ -128,14 +128,19 @@ impl Exec {
 }
 
 /// A request whose every field is right, but for what its container's profile has to say.
-struct Parsed {
-    line: CommandLine,
-    request: EngineRequest,
-    timeout: Option<Duration>,
+pub(super) struct Parsed {
+    pub(super) line: CommandLine,
+    pub(super) request: EngineRequest,
+    pub(super) timeout: Option<Duration>,
 }
 
 impl ExecRequest {
-    fn parse(self, context: &Context) -> Result<Parsed> {
+    /// Whether it bounds what may be said.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.max_output.is_some()
+    }
+
+    pub(super) fn parse(self, context: &Context) -> Result<Parsed> {
         let mut wrong = Details::default();
         let command = wrong.take("command", self.command.parse());
         let user = wrong.take_optional("user", self.user, |user| ExecUser::parse(&user));

@@ -11,6 +11,7 @@ mod document;
 pub mod error;
 mod events;
 mod exec;
+mod exec_stream;
 mod files;
 pub mod idempotency;
 mod images;
@@ -24,6 +25,7 @@ mod sse;
 mod stats;
 mod status;
 mod tenants;
+mod terminal;
 mod tickets;
 mod tokens;
 mod usage;
@@ -32,6 +34,7 @@ mod volumes;
 pub mod websocket;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
@@ -50,6 +53,7 @@ use crate::streams::Streams;
 
 pub use json::BodyLimits;
 pub use large::LargeBodies;
+pub use terminal::Terminals;
 
 /// Where the operations are mounted.
 pub const PREFIX: &str = "/api/v1";
@@ -69,6 +73,10 @@ pub struct Context {
     pub engine: Engine,
     /// What stays open.
     pub streams: Streams,
+    /// Terminals that run here.
+    pub terminals: Terminals,
+    /// How long one may be silent.
+    pub terminal_idle: Duration,
     /// The clock.
     pub world: World,
     /// What is counted, where the configuration lets the API tell.
@@ -101,7 +109,7 @@ type Operations = (
     containers::Containers,
     // A tuple has sixteen places at most; one in another is as good.
     (logs::Logs, stats::Stats, events::Events, attach::Attach, ports::Ports),
-    exec::Exec,
+    (exec::Exec, exec_stream::ExecStream, terminal::Terminal),
     users::Users,
     files::Operations,
     volumes::Volumes,
@@ -148,7 +156,7 @@ pub fn service(context: Context) -> OpenApiService<Operations, ()> {
             attach::Attach(context.clone()),
             ports::Ports(context.clone()),
         ),
-        exec::Exec(context.clone()),
+        (exec::Exec(context.clone()), exec_stream::ExecStream(context.clone()), terminal::Terminal(context.clone())),
         users::Users(context.clone()),
         files::operations(&context),
         volumes::Volumes(context.clone()),

@@ -5,8 +5,10 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 
 use super::caller::{Caller, Exec as ExecScope};
+use super::error::invalid_parameter;
 use super::websocket::{Switching, Upgrade};
 use super::{Context, Tag};
+use crate::domain::Result;
 use crate::engine::{Tunnel, TunnelIn, TunnelOut};
 use crate::policy::Change;
 use crate::streams::socket::{Close, Message, Receiver, Sender, Socket};
@@ -28,19 +30,25 @@ impl Ports {
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
         /// Where a program in the container listens.
-        #[oai(validator(minimum(value = "1"), maximum(value = "65535")))]
-        port: Path<u16>,
+        port: Path<String>,
         upgrade: Upgrade,
     ) -> poem::Result<Switching> {
+        let port = parse(&port)?;
         let grant = self.0.policy.container(who.principal(), who.scope(), Change, &name).await?;
         let open = self.0.streams.open(who.principal(), who.scope()).await?;
-        let (tunnel, in_use) = self.0.lifecycle.tunnel(&grant, port.0).await?;
+        let (tunnel, in_use) = self.0.lifecycle.tunnel(&grant, port).await?;
         Ok(upgrade.serve(open, async move |socket| {
             // The audit log learns of the end with the grant.
             let _kept = (in_use, grant);
             carry(tunnel, socket).await
         }))
     }
+}
+
+/// Here and not by the framework, which calls a path's parameters by their number.
+fn parse(text: &str) -> Result<u16> {
+    let port = text.parse().ok().filter(|port: &u16| *port > 0 && port.to_string() == text);
+    port.ok_or_else(|| invalid_parameter("port", "must be within 1 and 65535"))
 }
 
 /// Until either side ends.

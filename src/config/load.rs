@@ -53,7 +53,7 @@ impl Config {
             let text = std::fs::read_to_string(path).map_err(unreadable)?;
             merged = merged.merge(Data::<Toml>::string(&text));
         }
-        merged = seed_variables(merged).merge(Env::prefixed("PODGATE_").split("__"));
+        merged = seed_variables(merged).merge(Env::prefixed("PODGATE_").ignore(FOR_CLIENTS).split("__"));
         if let Err(error) = merged.extract::<figment::value::Dict>() {
             let mistakes =
                 error.into_iter().map(|each| Mistake { key: each.path.join("."), message: each.to_string() });
@@ -81,6 +81,9 @@ fn seed_variables(mut figment: Figment) -> Figment {
     figment
 }
 
+/// Variables of commands that speak to a gateway, as configuration keys.
+const FOR_CLIENTS: &[&str] = &["url", "token"];
+
 fn read(mut r: Reader) -> Result<Config, Mistakes> {
     r.refuse_unknown_keys();
     let data_dir: PathBuf = r.get("data_dir");
@@ -93,6 +96,7 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         fail_point: Some(r.get::<String>("fail_point")).filter(|point| !point.is_empty()),
         engine: engine(&mut r, &data_dir),
         agent_path: agent_path(&mut r),
+        terminal_idle: Duration::from_secs(r.number("terminals.idle_seconds", 1..=604_800)),
         store: store(&mut r, &data_dir),
         issuers: issuers(&mut r, &auth.issuer),
         auth,

@@ -40,6 +40,8 @@ pub struct Config {
     pub engine: Engine,
     /// The program that runs inside containers.
     pub agent_path: PathBuf,
+    /// How long a terminal may be silent.
+    pub terminal_idle: Duration,
     /// The database.
     pub store: Store,
     /// Passwords and tokens.

@@ -20,6 +20,7 @@ mod principal;
 mod signal;
 mod timestamp;
 mod user;
+mod utf8;
 mod volume;
 mod world;
 
@@ -40,5 +41,6 @@ pub use principal::{Principal, Role, Scope, Tenant};
 pub use signal::Signal;
 pub use timestamp::{parse_timestamp_ms, timestamp, timestamp_ms};
 pub use user::{ExecUser, Password, Shell, Username};
+pub use utf8::unfinished;
 pub use volume::{Mount, MountSource, MountTarget, VolumeName};
 pub use world::World;

@@ -19,7 +19,7 @@ use tokio_util::io::StreamReader;
 
 use super::frames::{self, Frames, Output, Piece};
 use super::{Engine, failure};
-use crate::domain::{Error, Kind, LogPosition, Result};
+use crate::domain::{Error, Kind, LogPosition, Result, unfinished};
 use crate::policy::grant::ContainerGrant;
 
 /// Between two questions about a container that goes on although its log did not.
@@ -244,21 +244,6 @@ impl Rest {
         *kept = all.split_off(all.len() - unfinished(&all));
         String::from_utf8_lossy(&all).into_owned()
     }
-}
-
-/// How many of the last bytes begin a character and do not end it.
-fn unfinished(bytes: &[u8]) -> usize {
-    let wanted = |byte: u8| match byte {
-        0xc2..=0xdf => 2,
-        0xe0..=0xef => 3,
-        0xf0..=0xf4 => 4,
-        _ => 1,
-    };
-    let is_within = |byte: u8| (0x80..=0xbf).contains(&byte);
-    (1..=bytes.len().min(3))
-        .find(|back| !is_within(bytes[bytes.len() - back]))
-        .filter(|back| wanted(bytes[bytes.len() - back]) > *back)
-        .unwrap_or(0)
 }
 
 #[cfg(test)]

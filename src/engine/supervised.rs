@@ -19,7 +19,7 @@ use crate::domain::{Error, ExecUser, Kind, Result};
 use crate::policy::grant::{Audited, ContainerGrant};
 
 /// How much longer than the command the agent may take: killing a tree on a busy machine.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a container may take to tell how it is.
 const LOOK: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ const MAX_WORDS: usize = 4096;
 
 /// The agent in one container, at work.
 pub(super) struct Agent {
-    session: Session,
+    pub(super) session: Session,
     pub(super) orders: Orders,
     pub(super) reports: Reports,
 }
@@ -78,16 +78,7 @@ impl Engine {
         request: &ExecRequest,
         deadline: Deadline,
     ) -> Result<Option<Running>> {
-        let commands = [Some(&request.command), request.otherwise.as_ref()];
-        let start = Start {
-            commands: commands.into_iter().flatten().map(|words| words.as_slice().to_vec()).collect(),
-            environment: request.environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            workdir: request.workdir.as_ref().map(|workdir| workdir.as_str().to_owned()),
-            timeout_ms: u64::try_from(request.timeout.as_millis()).ok(),
-            max_output: Some(request.max_output),
-            terminal: None,
-        };
-        let agent = self.start_agent(grant, request.user.as_ref(), &Order::Start(start), deadline).await?;
+        let agent = self.start_agent(grant, request.user.as_ref(), &request.order(), deadline).await?;
         Ok(agent.map(|agent| agent.run(request.stdin.clone().unwrap_or_default())))
     }
 
@@ -133,6 +124,21 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+impl ExecRequest {
+    /// As the agent is told it.
+    pub(super) fn order(&self) -> Order {
+        let commands = [Some(&self.command), self.otherwise.as_ref()];
+        Order::Start(Start {
+            commands: commands.into_iter().flatten().map(|words| words.as_slice().to_vec()).collect(),
+            environment: self.environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            workdir: self.workdir.as_ref().map(|workdir| workdir.as_str().to_owned()),
+            timeout_ms: u64::try_from(self.timeout.as_millis()).ok(),
+            max_output: Some(self.max_output),
+            terminal: None,
+        })
     }
 }
 
@@ -268,7 +274,7 @@ impl Running {
 impl Engine {
     /// The exit code of an agent that is gone without a word, and whether its container stopped: then nothing in it
     /// lives on.
-    async fn lost(&self, grant: &ContainerGrant, session: &Session) -> Result<(i64, bool)> {
+    pub(super) async fn lost(&self, grant: &ContainerGrant, session: &Session) -> Result<(i64, bool)> {
         let code = self.exit_code(session).await?;
         let status = self.status(grant, Deadline::after(LOOK)).await;
         Ok((code, status.is_ok_and(|status| !status.is_running())))
@@ -287,7 +293,7 @@ fn how(ended: &protocol::Ended) -> Ended {
 }
 
 /// Whoever is root in a container may be its agent.
-fn nonsense() -> Error {
+pub(super) fn nonsense() -> Error {
     Error::new(Kind::Refused, "what supervises commands in this container was tampered with")
 }
 

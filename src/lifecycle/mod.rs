@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod fail_point;
 mod files;
+mod live;
 mod measure;
 mod pulls;
 mod reconcile;

@@ -23,6 +23,7 @@
 //! taking an `Upgrade`: an operation that answers with `Switching` is documented and checked as a WebSocket. Pings, pongs,
 //! silence, limits of size, back-pressure and the closing handshake are [`socket`]'s. Server-sent events: `api::sse`.
 
+mod replay;
 pub mod socket;
 
 use std::collections::HashMap;
@@ -35,6 +36,8 @@ use tokio::time::Instant;
 use crate::auth::Authenticator;
 use crate::domain::{Principal, Result, Scope};
 use crate::policy::{Place, Policy};
+
+pub use replay::Replay;
 
 /// How long streams go on while nobody can say whether they may.
 const UNCHECKED_FOR: Duration = Duration::from_secs(15);
@@ -89,7 +92,7 @@ pub struct Open {
     told: watch::Receiver<Option<Ending>>,
     begun: Instant,
     principal: Arc<Principal>,
-    _place: Place,
+    _place: Option<Place>,
 }
 
 impl Streams {
@@ -103,6 +106,15 @@ impl Streams {
     pub async fn open(&self, principal: &Principal, scope: Scope) -> Result<Open> {
         let within = self.policy.in_tenant(principal, scope)?;
         let place = self.policy.stream_place(within.tenant()).await?;
+        Ok(self.enter(principal, scope, Some(place)))
+    }
+
+    /// Watches over a connection to what is open already.
+    pub fn watch(&self, principal: &Principal, scope: Scope) -> Open {
+        self.enter(principal, scope, None)
+    }
+
+    fn enter(&self, principal: &Principal, scope: Scope, place: Option<Place>) -> Open {
         let principal = Arc::new(principal.clone());
         let mut state = self.lock();
         let (tell, told) = watch::channel(state.draining.then_some(Ending::Draining));
@@ -110,7 +122,7 @@ impl Streams {
         state.next += 1;
         state.entries.insert(number, Entry { principal: Arc::clone(&principal), scope, tell });
         drop(state);
-        Ok(Open { number, streams: self.clone(), told, begun: Instant::now(), principal, _place: place })
+        Open { number, streams: self.clone(), told, begun: Instant::now(), principal, _place: place }
     }
 
     /// Ends those whose principals may not have them any more.

@@ -41,6 +41,15 @@ pub enum Message {
     Binary(Bytes),
 }
 
+/// What comes from a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// It said this.
+    Message(Message),
+    /// It has all that was sent before this mark.
+    Marked(u64),
+}
+
 /// How a WebSocket closes (RFC 6455, 7.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
@@ -87,6 +96,8 @@ struct Life {
     reading: bool,
     /// What the peer did wrong.
     fault: Option<Close>,
+    /// With what code the peer closed, if it said one.
+    closed: Option<Option<u16>>,
 }
 
 impl Close {
@@ -149,7 +160,7 @@ pub async fn serve<Handler: Future<Output = Close>>(
     let shared = Arc::new(Shared {
         stream: Mutex::new(stream),
         writing: tokio::sync::Mutex::new(()),
-        life: Mutex::new(Life { seen: Instant::now(), reading: false, fault: None }),
+        life: Mutex::new(Life { seen: Instant::now(), reading: false, fault: None, closed: None }),
     });
     let socket = Socket { sender: Sender(Arc::clone(&shared)), receiver: Receiver(Arc::clone(&shared)) };
     let close = tokio::select! {
@@ -167,6 +178,20 @@ pub async fn serve<Handler: Future<Output = Close>>(
 impl Receiver {
     /// The next message; none once the peer closes or is gone. May be dropped and asked again.
     pub async fn next(&mut self) -> Option<Message> {
+        loop {
+            if let Heard::Message(message) = self.hear().await? {
+                return Some(message);
+            }
+        }
+    }
+
+    /// Whether the peer said that it is done, and not only that it goes away.
+    pub fn was_closed_for_good(&self) -> bool {
+        matches!(self.0.life().closed, Some(None | Some(1000)))
+    }
+
+    /// The next message, or which mark the peer has passed, in the same way.
+    pub async fn hear(&mut self) -> Option<Heard> {
         let _asking = Asking(&self.0);
         loop {
             let frame = poll_fn(|cx| {
@@ -179,11 +204,18 @@ impl Receiver {
                 polled
             });
             match frame.await? {
-                Ok(Frame::Text(text)) => return Some(Message::Text(text.as_str().to_owned())),
-                Ok(Frame::Binary(bytes)) => return Some(Message::Binary(bytes)),
+                Ok(Frame::Text(text)) => return Some(Heard::Message(Message::Text(text.as_str().to_owned()))),
+                Ok(Frame::Binary(bytes)) => return Some(Heard::Message(Message::Binary(bytes))),
+                Ok(Frame::Pong(mark)) if mark.len() == size_of::<u64>() => {
+                    let mark = mark.as_ref().try_into().map(u64::from_be_bytes);
+                    return Some(Heard::Marked(mark.unwrap_or_default()));
+                }
                 // Pings are answered by the library.
                 Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_)) => {}
-                Ok(Frame::Close(_)) => return None,
+                Ok(Frame::Close(frame)) => {
+                    self.0.life().closed = Some(frame.map(|frame| frame.code.into()));
+                    return None;
+                }
                 Err(error) => {
                     self.0.life().fault = Close::blaming(&error);
                     return None;
@@ -213,6 +245,12 @@ impl Sender {
         self.0.send(frame).await.map_err(|_| Gone)?;
         self.0.life().seen = Instant::now();
         Ok(())
+    }
+
+    /// Sets a mark: the peer says when it has all that was sent before. It is a ping, which every peer answers.
+    pub async fn mark(&self, mark: u64) -> Result<(), Gone> {
+        let _writing = self.0.writing.lock().await;
+        self.0.send(Frame::Ping(Bytes::copy_from_slice(&mark.to_be_bytes()))).await.map_err(|_| Gone)
     }
 }
 

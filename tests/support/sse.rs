@@ -50,6 +50,16 @@ impl Client {
         }
     }
 
+    /// Opens one by a POST, or what came instead.
+    pub async fn post_events(&self, path: &str, body: Value) -> Result<Stream, Answer> {
+        let request = self.request("POST", path).header("content-type", "application/json");
+        let request = request.body(whole(body.to_string())).unwrap();
+        let io = TokioIo::new(TcpStream::connect(self.address).await.expect("the gateway takes connections"));
+        let (mut sender, connection) = http1::handshake(io).await.expect("a connection");
+        let connection = tokio::spawn(async { drop(connection.await) });
+        Stream::of(sender.send_request(request).await.expect("an answer"), connection).await
+    }
+
     pub async fn try_events(&self, path: &str, id: Option<&str>, version: Version) -> Result<Stream, Answer> {
         let mut request = self.request("GET", path);
         if let Some(id) = id {
@@ -70,16 +80,20 @@ impl Client {
             let connection = tokio::spawn(async { drop(connection.await) });
             (sender.send_request(request).await.expect("an answer"), connection)
         };
+        Stream::of(response, connection).await
+    }
+}
+
+impl Stream {
+    async fn of(response: Response<Incoming>, connection: tokio::task::JoinHandle<()>) -> Result<Self, Answer> {
         if response.status() != 200 {
             return Err(Answer::read(response).await);
         }
         let content_type = response.headers()["content-type"].to_str().unwrap();
         assert!(content_type.starts_with("text/event-stream"), "{content_type}");
-        Ok(Stream { body: response.into_body(), read: Vec::new(), ready: VecDeque::new(), connection })
+        Ok(Self { body: response.into_body(), read: Vec::new(), ready: VecDeque::new(), connection })
     }
-}
 
-impl Stream {
     /// The next event; none once the stream is over. A comment is an event without a name.
     pub async fn next(&mut self) -> Option<Event> {
         loop {

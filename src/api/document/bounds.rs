@@ -32,6 +32,8 @@ const BASE64_URL: &str =
     "^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048]|[A-Za-z0-9_-]{4})$";
 /// RFC 9110, section 13.1.1.
 const TAGS: &str = "^(?:\\*|(?:W/)?\"[!#-~]*\"(?:, ?(?:W/)?\"[!#-~]*\")*)$";
+/// 1 to 65535.
+const PORT: &str = "^(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
 const USER: &str = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$";
 
 /// The bounds of a property of a request: schema (any, if empty), property, keywords.
@@ -77,6 +79,9 @@ fn of_parameter(operation: &str, name: &str) -> Option<Value> {
             let names: Vec<&str> = Signal::KNOWN.iter().map(|name| name.trim_start_matches("SIG")).collect();
             Some(json!({"pattern": format!("^(?:SIG)?(?:{})$", names.join("|"))}))
         }
+        (_, "port") => Some(json!({"pattern": PORT})),
+        ("openTerminal", "user") => Some(json!({"pattern": USER})),
+        ("openTerminal", "workdir") => Some(json!({"pattern": PATH, "maxLength": 4095})),
         (_, "since" | "until") => Some(json!({"pattern": TIME})),
         (_, "outcome") => Some(json!({"pattern": "^(?:success|failed|refused|unknown)$"})),
         ("getContainerFileContent" | "putContainerFileContent" | "removeContainerFile", "path") => {

@@ -58,7 +58,7 @@ async fn what_is_too_large_or_broken_is_told() {
     peer.send(Frame::binary(vec![0; MAX_MESSAGE + 1])).await.unwrap();
     assert_eq!(closed(&mut peer).await.unwrap().0, 1009);
     let (mut peer, _served) = begin(1 << 20, pending(), echo).await;
-    tokio::io::AsyncWriteExt::write_all(peer.get_mut(), b"\xff\xff\xff\xff").await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(peer.get_mut(), &[0xff; 16]).await.unwrap();
     assert_eq!(closed(&mut peer).await.unwrap().0, 1002);
 }
 

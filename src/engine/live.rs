@@ -1,0 +1,258 @@
+//! Commands inside a container that are talked to while they run. Dropping one ends all of it: the agent sees
+//! that this side is gone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+pub use podgate_agent::protocol::Size;
+use podgate_agent::protocol::{self, Cause, Order, Report, Start, Stream};
+use tokio::time::Instant;
+
+use super::exec::{ExecRequest, Process, Session};
+use super::frames::Output;
+use super::hijack::Outputs;
+use super::supervised::{Agent, GRACE, Orders, Reports, nonsense};
+use super::wire::AbortOnDrop;
+use super::{Deadline, Engine};
+use crate::domain::{Directory, Error, ExecUser, Kind, Result, Words};
+use crate::policy::grant::{Audited, ContainerGrant};
+
+/// What to run on a terminal, or on pipes.
+#[derive(Debug, Clone)]
+pub struct TerminalRequest {
+    /// Programs with their arguments: the first that is there runs.
+    pub commands: Vec<Words>,
+    /// Instead of the container's user.
+    pub user: Option<ExecUser>,
+    /// Instead of the container's.
+    pub workdir: Option<Directory>,
+    /// On a terminal of this size; on pipes without.
+    pub terminal: Option<Size>,
+}
+
+/// Something that runs, and both ways to it.
+pub struct Live {
+    /// The way in. Somebody has to read what comes out meanwhile.
+    pub input: LiveInput,
+    /// The way out.
+    pub output: LiveOutput,
+}
+
+/// The way in. Dropping it ends everything.
+pub struct LiveInput(Orders);
+
+/// The way out. Whoever does not ask holds the command up.
+pub struct LiveOutput {
+    engine: Engine,
+    grant: ContainerGrant,
+    session: Session,
+    source: Source,
+    /// When a command that can be late is.
+    late: Option<Instant>,
+}
+
+enum Source {
+    Agent(Reports),
+    /// As Podman runs it; how many bytes more it may say.
+    Plain(Outputs, u64),
+}
+
+/// A command that runs by itself.
+pub struct LiveExec {
+    /// The way out.
+    pub output: LiveOutput,
+    _feeding: AbortOnDrop<()>,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Told {
+    /// It said this.
+    Said(Output, Bytes),
+    /// It ended, and nothing comes any more.
+    Ended(Exit),
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code; none where a signal ended it or nobody knows.
+    pub exit_code: Option<i64>,
+    /// The signal that ended it.
+    pub signal: Option<u8>,
+    /// Its time was up.
+    pub timed_out: bool,
+    /// It said more than it may.
+    pub truncated: bool,
+    /// Processes that had to be killed, as far as is known.
+    pub killed: u32,
+    /// Whether it is sure that it and all it started are gone.
+    pub supervised: bool,
+}
+
+impl Engine {
+    /// Runs a command that is talked to. `Conflict` where the container does not run, or has no agent.
+    pub async fn open_terminal(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        request: &TerminalRequest,
+        deadline: Deadline,
+    ) -> Result<Live> {
+        let start = Start {
+            commands: request.commands.iter().map(|words| words.as_slice().to_vec()).collect(),
+            workdir: request.workdir.as_ref().map(|workdir| workdir.as_str().to_owned()),
+            terminal: request.terminal,
+            ..Start::default()
+        };
+        self.live(grant, request.user.as_ref(), &Order::Start(start), deadline).await
+    }
+
+    /// Runs a command as [`Engine::exec`] does, and tells what it says as it comes.
+    pub async fn open_exec(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        request: &ExecRequest,
+        deadline: Deadline,
+    ) -> Result<LiveExec> {
+        let stdin = request.stdin.clone().unwrap_or_default();
+        let late = Instant::now().checked_add(request.timeout);
+        if self.has_agent(grant)
+            && let Some(agent) = self.start_agent(grant, request.user.as_ref(), &request.order(), deadline).await?
+        {
+            let Agent { session, mut orders, reports } = agent;
+            let feeding = tokio::spawn(async move {
+                if orders.feed(&stdin).await.is_ok() {
+                    let _ = orders.send(&Order::InputEnd).await;
+                }
+                // The end of the orders would be the end of the command.
+                std::future::pending().await
+            });
+            // The agent keeps the time; a container that is paused, and its agent with it, does not.
+            let late = late.and_then(|late| late.checked_add(GRACE));
+            let output = self.output(grant, session, Source::Agent(reports), late);
+            return Ok(LiveExec { output, _feeding: AbortOnDrop(feeding) });
+        }
+        let process = Process {
+            words: request.command.as_slice(),
+            user: request.user.as_ref(),
+            environment: request.environment.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            workdir: request.workdir.as_ref().map(|workdir| workdir.as_str()),
+        };
+        let (session, attached) = self.start_process(grant, process, deadline).await?;
+        let mut input = attached.input;
+        let feeding = tokio::spawn(async move {
+            if input.write(&stdin).await.is_ok() {
+                let _ = input.end().await;
+            }
+            std::future::pending().await
+        });
+        let output = self.output(grant, session, Source::Plain(attached.outputs, request.max_output), late);
+        Ok(LiveExec { output, _feeding: AbortOnDrop(feeding) })
+    }
+
+    async fn live(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        user: Option<&ExecUser>,
+        order: &Order,
+        deadline: Deadline,
+    ) -> Result<Live> {
+        let without =
+            || Error::new(Kind::Conflict, "this container was made without the gateway's agent; create it anew");
+        if !self.has_agent(grant) {
+            return Err(without());
+        }
+        let agent = self.start_agent(grant, user, order, deadline).await?.ok_or_else(without)?;
+        let Agent { session, orders, reports } = agent;
+        let output = self.output(grant, session, Source::Agent(reports), None);
+        Ok(Live { input: LiveInput(orders), output })
+    }
+
+    fn output(&self, grant: &ContainerGrant, session: Session, source: Source, late: Option<Instant>) -> LiveOutput {
+        LiveOutput { engine: self.clone(), grant: grant.clone(), session, source, late }
+    }
+}
+
+impl LiveInput {
+    /// Gives it these bytes, as fast as they are taken. Fails where it is gone, which the output tells.
+    pub async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.feed(bytes).await
+    }
+
+    /// There is no more; on a terminal, its end-of-file character.
+    pub async fn end(&mut self) -> std::io::Result<()> {
+        self.0.send(&Order::InputEnd).await
+    }
+
+    /// Sends a signal, by its number on Linux, to what is in the foreground.
+    pub async fn signal(&mut self, number: u8) -> std::io::Result<()> {
+        self.0.send(&Order::Signal(number)).await
+    }
+
+    /// The terminal's window is this large now.
+    pub async fn resize(&mut self, size: Size) -> std::io::Result<()> {
+        self.0.send(&Order::Resize(size)).await
+    }
+}
+
+impl LiveOutput {
+    /// What comes next. Nothing follows an end or an error.
+    pub async fn next(&mut self) -> Result<Told> {
+        let told = match self.late {
+            // What was said before the deadline may be asked for after it, as slowly as it may be.
+            Some(late) => {
+                let until = late.max(Instant::now() + Duration::from_millis(100));
+                tokio::time::timeout_at(until, self.hear()).await.unwrap_or(Ok(Told::Ended(Exit::LATE)))
+            }
+            None => self.hear().await,
+        };
+        if !matches!(told, Ok(Told::Said(..))) {
+            // A command may end its container.
+            self.engine.look_again(self.grant.engine_id());
+        }
+        told
+    }
+
+    async fn hear(&mut self) -> Result<Told> {
+        match &mut self.source {
+            Source::Agent(reports) => match reports.next().await? {
+                Some(Report::Output(Stream::Stdout, bytes)) => Ok(Told::Said(Output::Stdout, bytes.into())),
+                Some(Report::Output(Stream::Stderr, bytes)) => Ok(Told::Said(Output::Stderr, bytes.into())),
+                Some(Report::Ended(ended)) => Ok(Told::Ended(Exit::of(&ended))),
+                Some(_) => Err(nonsense()),
+                None => {
+                    let (code, supervised) = self.engine.lost(&self.grant, &self.session).await?;
+                    Ok(Told::Ended(Exit { exit_code: Some(code), supervised, ..Exit::UNKNOWN }))
+                }
+            },
+            Source::Plain(outputs, room) => match outputs.next().await? {
+                Some((output, bytes)) if bytes.len() as u64 <= *room => {
+                    *room -= bytes.len() as u64;
+                    Ok(Told::Said(output, bytes))
+                }
+                Some(_) => Ok(Told::Ended(Exit { truncated: true, ..Exit::UNKNOWN })),
+                None => {
+                    let code = self.engine.exit_code(&self.session).await?;
+                    Ok(Told::Ended(Exit { exit_code: Some(code), ..Exit::UNKNOWN }))
+                }
+            },
+        }
+    }
+}
+
+impl Exit {
+    const UNKNOWN: Self =
+        Self { exit_code: None, signal: None, timed_out: false, truncated: false, killed: 0, supervised: false };
+    const LATE: Self = Self { timed_out: true, ..Self::UNKNOWN };
+
+    fn of(ended: &protocol::Ended) -> Self {
+        Self {
+            exit_code: ended.exit_code.map(i64::from),
+            signal: ended.signal,
+            timed_out: ended.cause == Cause::Deadline,
+            truncated: ended.cause == Cause::Overflow,
+            killed: ended.killed,
+            supervised: ended.left == 0,
+        }
+    }
+}
