@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -15,6 +16,14 @@ use crate::metrics::Queue;
 /// How nice the threads are to the rest of the process: while others want the processor, they get about a tenth of what
 /// one of those gets. A storm of sign-ins delays sign-ins.
 const NICENESS: i32 = 10;
+
+/// How many times as long as it worked a thread then rests. Niceness counts among the threads of one program only: Podman's
+/// stand in another group of the scheduler (a session's, or a unit's), with which ours shares alike. So what a storm of
+/// sign-ins may take of the machine is bounded by this: of `hash_threads` processors a quarter.
+const REST: u32 = 3;
+
+/// And at most: a machine that stood still is no reason to keep everybody out.
+const LONGEST_REST: Duration = Duration::from_millis(500);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -92,7 +101,10 @@ fn toil(queue: &Mutex<mpsc::UnboundedReceiver<Work>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(work) = next else { return };
+        let begun = Instant::now();
         // Work that panics must not take its thread along.
         let _ = std::panic::catch_unwind(AssertUnwindSafe(work));
+        // The longer it took, the busier everybody is.
+        std::thread::sleep((begun.elapsed() * REST).min(LONGEST_REST));
     }
 }
