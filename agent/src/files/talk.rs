@@ -71,9 +71,13 @@ impl Talk {
 
     /// Between two pieces of an answer: whether it is wanted still.
     pub(super) fn still(&mut self) -> Outcome<()> {
-        while self.hear(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
+        // It may have come together with the question.
+        loop {
             if let Some(ask) = self.heard.next().map_err(|_| Trouble::Gone)? {
                 return Err(if ask == Ask::Forget { Trouble::Forgotten } else { Trouble::Gone });
+            }
+            if !self.hear(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
+                break;
             }
         }
         self.alive()
