@@ -140,7 +140,17 @@ fn listen(r: &mut Reader) -> Vec<Listen> {
                 "plain HTTP on {address} would send passwords and tokens readable over the network; give it tls, or say \
                  plain_http_beyond_loopback = true"
             );
-            r.mistake(key, message);
+            r.mistake(&key, message);
+        }
+        if let Some(tls) = &raw.tls {
+            for (name, file) in [("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
+                // Who may not look into the directory cannot say that.
+                if let Err(error) = std::fs::metadata(file)
+                    && error.kind() == std::io::ErrorKind::NotFound
+                {
+                    r.mistake(format!("{key}.tls.{name}"), format!("{}: {error}", file.display()));
+                }
+            }
         }
         let tls = raw.tls.map(|tls| Tls { cert_file: tls.cert_file, key_file: tls.key_file });
         found.push(Listen { address, tls, plain_http_beyond_loopback: raw.plain_http_beyond_loopback });

@@ -80,6 +80,9 @@ impl std::fmt::Debug for Password {
     }
 }
 
+/// The last user or group id inside a container.
+const MOST_ID: u64 = 65_535;
+
 /// Who a process runs as: `name`, `uid`, `name:group`, `uid:gid`. Podman resolves it inside the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecUser(String);
@@ -93,6 +96,13 @@ impl ExecUser {
                 && !text.starts_with(['-', '.'])
         };
         let (user, group) = input.split_once(':').map_or((input, None), |(user, group)| (user, Some(group)));
+        let parts = [Some(user), group];
+        // A tenant has so many ids; Podman fails late on another.
+        let beyond =
+            |part: &str| part.bytes().all(|b| b.is_ascii_digit()) && part.parse().is_ok_and(|id: u64| id > MOST_ID);
+        if parts.into_iter().flatten().any(beyond) {
+            return Err(format!("a number of a user or group is at most {MOST_ID}"));
+        }
         if part(user) && group.is_none_or(part) {
             Ok(Self(input.to_owned()))
         } else {

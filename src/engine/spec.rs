@@ -187,9 +187,8 @@ pub(super) fn body(
         match source {
             MountSource::Volume(id) => volumes.push(json!({"Name": volume_name(id), "Dest": target.as_str()})),
             MountSource::Share { path, read_only } => {
-                let mut options = vec!["rbind", if *read_only { "ro" } else { "rw" }, "nosuid", "nodev", "rprivate"];
-                // Without it the files of the host's users belong to nobody inside.
-                options.extend(first_user_id.map(|_| "idmap"));
+                // Never `idmap`: the container's root would be the host's on what is shared.
+                let options = ["rbind", if *read_only { "ro" } else { "rw" }, "nosuid", "nodev", "rprivate"];
                 binds.push(json!({
                     "type": "bind", "source": path, "destination": target.as_str(), "options": options,
                 }));

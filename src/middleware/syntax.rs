@@ -34,6 +34,10 @@ impl<E: Endpoint> Endpoint for Checked<E> {
 }
 
 fn check(request: &Request) -> Result<(), Error> {
+    // No name has it, and PostgreSQL no text.
+    if request.uri().path_and_query().is_some_and(|asked| asked.as_str().contains("%00")) {
+        return Err(Error::invalid("a NUL character has no place in a path or a query"));
+    }
     let missing = || Error::internal("the syntax layer stands outside of what it needs");
     let contract: &Arc<Contract> = request.extensions().get().ok_or_else(missing)?;
     let found = contract.find(request.method(), request.uri().path());

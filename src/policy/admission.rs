@@ -201,6 +201,7 @@ pub(super) fn within_tenant(profile: &Profile, limits: &BTreeMap<TenantLimit, i6
 fn within(most: ContainerLimits, asked: LimitsRequest, wrong: &mut Details) -> ContainerLimits {
     /// Podman takes no less memory than this.
     const LEAST_MEMORY: i64 = 6 * 1024 * 1024;
+    let cpu_millis = choose_cpus(asked.cpus, most.cpu_millis, wrong);
     let mut choose = |field: &str, asked: Option<i64>, least: i64, most: i64| match asked {
         Some(amount) if (least..=most).contains(&amount) => amount,
         Some(_) => {
@@ -209,7 +210,6 @@ fn within(most: ContainerLimits, asked: LimitsRequest, wrong: &mut Details) -> C
         }
         None => most,
     };
-    let cpu_millis = asked.cpus.map(|cpus| (cpus * 1000.0) as i64);
     ContainerLimits {
         memory_bytes: choose(
             "limits.memory_bytes",
@@ -218,9 +218,20 @@ fn within(most: ContainerLimits, asked: LimitsRequest, wrong: &mut Details) -> C
             most.memory_bytes,
         ),
         pids: choose("limits.pids", asked.pids, 1, most.pids),
-        cpu_millis: choose("limits.cpus", cpu_millis, 10, most.cpu_millis),
+        cpu_millis,
         ..most
     }
+}
+
+/// Thousandths of CPUs, of which Podman takes no fewer than ten.
+fn choose_cpus(asked: Option<f64>, most: i64, wrong: &mut Details) -> i64 {
+    let Some(asked) = asked else { return most };
+    let millis = (asked * 1000.0) as i64;
+    if (10..=most).contains(&millis) {
+        return millis;
+    }
+    wrong.add("limits.cpus", format!("must be within 0.01 and {}, which is the profile's", most as f64 / 1000.0));
+    most
 }
 
 fn check_labels(labels: &BTreeMap<String, String>, wrong: &mut Details) {

@@ -234,6 +234,10 @@ fn private_file(path: &Path) -> std::io::Result<()> {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        // PostgreSQL's character_not_in_repertoire: a NUL, which SQLite takes for any other.
+        if error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "22021") {
+            return Self::invalid("a NUL character has no place in a name").because(error);
+        }
         Self::new(Kind::StoreDown, "the store is out of reach; try again").because(error)
     }
 }

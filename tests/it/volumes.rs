@@ -1,6 +1,7 @@
 //! Named volumes, and directories of the host that were declared.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::{Value, json};
 
@@ -186,7 +187,10 @@ async fn a_declared_share_is_mounted_as_declared() {
     for dir in [&fixed, &open] {
         std::fs::create_dir_all(dir.join("below")).unwrap();
         std::fs::write(dir.join("file"), "shared\n").unwrap();
+        std::fs::write(dir.join("secret"), "of the host\n").unwrap();
+        std::fs::set_permissions(dir.join("secret"), Permissions::from_mode(0o600)).unwrap();
     }
+    std::fs::set_permissions(&open, Permissions::from_mode(0o1777)).unwrap();
     // The tenant's name must be known before the gateway starts.
     let (tenant, stranger) = (site.tenant(), site.tenant());
     let site = site.with(&format!(
@@ -201,10 +205,9 @@ async fn a_declared_share_is_mounted_as_declared() {
 
     with(client, "c", json!({"fixed": "/fixed", "open": "/open"})).await;
     assert_eq!(client.exec("c", json!("cat /fixed/file /open/file")).await, "shared\nshared\n");
-    // Who has it on the host has it inside.
-    let owner = std::fs::metadata(fixed.join("file")).unwrap().uid();
+    // The host's users are nobody inside, and inside's are nobody on the host: they may what everybody may.
     let seen = client.exec("c", json!("stat -c %u /fixed/file /open/file")).await;
-    assert_eq!(seen, format!("{owner}\n{owner}\n"));
+    assert_eq!(seen, "65534\n65534\n");
     let fails = async |command: &str| {
         let done = client.post("/containers/c/exec", json!({"command": command})).await.ok();
         assert_ne!(done["execution"]["exit_code"], 0, "{command}: {done}");
@@ -213,11 +216,13 @@ async fn a_declared_share_is_mounted_as_declared() {
         fails(write).await;
     }
     assert_eq!(std::fs::read_to_string(fixed.join("file")).unwrap(), "shared\n");
-    if owner == 0 {
-        client.exec("c", json!("echo written > /open/new; cp /bin/busybox /open/tool; chmod 4755 /open/tool")).await;
-        assert_eq!(std::fs::read_to_string(open.join("new")).unwrap(), "written\n");
-        assert_eq!(std::fs::metadata(open.join("new")).unwrap().uid(), 0);
+    for secret in ["cat /fixed/secret", "cat /open/secret", "chmod 777 /open/file"] {
+        fails(secret).await;
     }
+    client.exec("c", json!("echo written > /open/new; cp /bin/busybox /open/tool; chmod 4755 /open/tool")).await;
+    assert_eq!(std::fs::read_to_string(open.join("new")).unwrap(), "written\n");
+    let planted = std::fs::metadata(open.join("tool")).unwrap();
+    assert!(planted.uid() >= 10_000_000, "a program that would be {}'s", planted.uid());
     // Of a writable mount, crun 1.8 drops these words.
     let options = client.exec("c", json!("grep ' /fixed ' /proc/mounts")).await;
     assert!(options.contains("nosuid") && options.contains("nodev"), "{options}");
