@@ -1,7 +1,7 @@
 # The commands of this project; `make` alone lists them.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test test-podman5 test-firewall check-document test-clients test-docs test-run test-attack test-alerts test-browser package test-package check build release spec publish-spec clean
+.PHONY: help run test test-podman5 test-firewall check-document test-clients test-docs test-run test-attack test-alerts test-all test-browser package test-package check build release spec publish-spec clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -41,6 +41,11 @@ test-alerts: ## deploy/alerts.yml against Prometheus' own checker
 test-browser: ## the documentation page in Chromium
 	@scripts/browser
 	@scripts/test --test browser
+
+test-all: ## all that CI runs, and what takes longer: clients in Go and Java, an hour of attack with the day's own seed
+	@.ci/run
+	@tests/clients/more target/client-generator
+	@$(MAKE) --no-print-directory test-attack ARGS="--seed $$(date +%y%j) --seconds 3600"
 
 package: ## the Debian package, target/debian/podgate_*.deb
 	@scripts/package

@@ -5,6 +5,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::progress::Progress;
 use super::{ConfigFile, Failure, load, print};
 use crate::app;
 use crate::domain::{Error, Kind, timestamp_ms};
@@ -50,9 +51,9 @@ pub(super) async fn backup(Backup { file, force, config }: Backup) -> Result<(),
     let temporary = Temporary::beside(&file);
     let mut options = std::fs::OpenOptions::new();
     let out = options.write(true).create_new(true).mode(0o600).open(&temporary.0).map_err(failed)?;
-    let mut out = BufWriter::new(out);
+    let mut out = Progress::of(BufWriter::new(out), "written");
     let rows = store.dump(&mut out).await?;
-    out.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
+    out.end().into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
     if force {
         std::fs::rename(&temporary.0, &file).map_err(failed)?;
     } else {
@@ -100,7 +101,10 @@ pub(super) async fn restore(Restore { file, replace, end_sessions, config }: Res
     let scratch = if file.as_os_str() == "-" {
         Scratch::read(&mut std::io::stdin().lock(), &path, world).await?
     } else {
-        Scratch::read(&mut BufReader::new(File::open(&file).map_err(unreadable)?), &path, world).await?
+        let mut input = BufReader::new(Progress::of(File::open(&file).map_err(unreadable)?, "read"));
+        let scratch = Scratch::read(&mut input, &path, world).await?;
+        input.into_inner().end();
+        scratch
     };
     let store = app::open_store(&config, Metrics::new(), world).await?;
     let restored = store.restore(&scratch, RestoreOptions { replace, end_sessions }).await?;

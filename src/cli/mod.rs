@@ -7,6 +7,7 @@ mod class;
 mod doctor;
 mod forward;
 mod log;
+mod progress;
 mod strays;
 mod tenants;
 mod user;

@@ -142,6 +142,11 @@ impl Activity {
         (Running { activity: Arc::clone(self), number: state.requests }, ambiguous)
     }
 
+    /// The running request's body was read to its end.
+    pub fn body_ended(&self) {
+        self.state().had_body = false;
+    }
+
     /// The connection was handed to whoever asked for its upgrade; no deadline of ours applies any more.
     pub fn upgrade(&self) {
         self.upgraded.store(true, Ordering::Release);
@@ -198,7 +203,8 @@ impl Drop for Running {
         if state.running == 0 {
             state.waiting_since = Instant::now();
             state.head_since = None;
-            state.head = Head::default();
+            // The rest of a body that was not read comes before the next head.
+            state.head = if state.had_body && !state.http2 { Head::unseen() } else { Head::default() };
         }
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn answer<E: Endpoint + 'static>(
     let peer = RemoteAddr(Addr::SocketAddr(origin.peer));
     let (scheme, origin_peer) = (origin.scheme.clone(), origin.peer);
     let (head, body) = request.into_parts();
-    let body = Upload::new(body, http2);
+    let body = Upload::new(body, http2, Arc::clone(activity));
     async move {
         let response = match refusal {
             None => {

@@ -6,8 +6,8 @@
 //! in a line feed alone (2.2), which a proxy in front may take for part of the line. To see them it reads the names at the
 //! beginnings of lines, and their ends, in the bytes that pass.
 //!
-//! It reads a head only where it sees the beginning: for a request that was pipelined behind another it gives no
-//! verdict, and hyper's safe reading stands.
+//! It reads a head only where it sees the beginning: for a request that was pipelined behind another, or that follows a
+//! body which nobody read to its end, it gives no verdict, and hyper's safe reading stands.
 
 const LENGTH: &[u8] = b"content-length:";
 const ENCODING: &[u8] = b"transfer-encoding:";
@@ -28,6 +28,11 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// One whose beginning is not seen.
+    pub fn unseen() -> Self {
+        Self { ended: true, ..Self::default() }
+    }
+
     /// Reads on. Bytes after the empty line that ends the head are not looked at.
     pub fn read(&mut self, mut bytes: &[u8]) {
         while !self.ended && !bytes.is_empty() {

@@ -7,23 +7,25 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::activity::LINGER;
+use super::activity::{Activity, LINGER};
 
 pub(super) struct Upload {
     /// Taken only when dropped.
     inner: Option<Incoming>,
     http2: bool,
+    activity: Arc<Activity>,
 }
 
 impl Upload {
-    pub fn new(inner: Incoming, http2: bool) -> Self {
-        Self { inner: Some(inner), http2 }
+    pub fn new(inner: Incoming, http2: bool, activity: Arc<Activity>) -> Self {
+        Self { inner: Some(inner), http2, activity }
     }
 }
 
@@ -35,7 +37,11 @@ impl Body for Upload {
         let Some(inner) = &mut self.inner else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(inner).poll_frame(cx));
+        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+        // On HTTP/2, others may run on the same connection, and there is nothing to tell.
+        if !self.http2 && (frame.is_none() || self.is_end_stream()) {
+            self.activity.body_ended();
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
     }
 

@@ -7,7 +7,9 @@ of tests/it try on purpose. What is of a wrong type stays wrong.
 """
 
 import base64
+import io
 import re
+import tarfile
 
 import schemathesis
 
@@ -114,6 +116,17 @@ def mended(path, body):
     if body.get("encoding") == "base64" and isinstance(body.get("content"), str):
         body["content"] = base64.b64encode(body["content"].encode(errors="replace")).decode()
     return body
+
+
+@schemathesis.serializer("application/x-tar")
+def archive(context, value):
+    content = value if isinstance(value, bytes) else str(value).encode(errors="replace")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        entry = tarfile.TarInfo("file")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
 
 
 @schemathesis.hook

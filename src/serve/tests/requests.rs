@@ -102,3 +102,29 @@ async fn http2_has_the_same_limits() {
     timeout(Duration::from_secs(4), connection).await.unwrap().unwrap().unwrap();
     took(idle, 590);
 }
+
+/// Whether the second of two requests is ambiguous, the first having a body of "hello\n" that was read or not.
+fn second(head: &[u8], is_read: bool) -> bool {
+    let activity = super::super::activity::Activity::new(&limits());
+    activity.received(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n");
+    let (running, ambiguous) = activity.begin(false, true);
+    assert!(!ambiguous);
+    if is_read {
+        activity.received(b"hello\n");
+        activity.body_ended();
+    }
+    drop(running);
+    if !is_read {
+        activity.received(b"hello\n");
+    }
+    activity.received(head);
+    activity.begin(false, false).1
+}
+
+#[test]
+fn the_rest_of_a_body_is_no_head() {
+    let (good, bad) = (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(), b"GET / HTTP/1.1\nHost: x\r\n\r\n".as_slice());
+    assert!(!second(good, false));
+    assert!(!second(good, true));
+    assert!(second(bad, true));
+}
