@@ -26,7 +26,7 @@ pub enum Part {
 }
 
 impl Tags {
-    /// Reads the header. A weak tag is taken for what it is: equal to no strong one, as all of ours are.
+    /// Reads the header; a list may be empty (RFC 9110, 13.1.1). A weak tag is taken for what it is: equal to no strong one, as all of ours are.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "must be * or a list of entity tags".to_owned();
         if text.trim() == "*" {
@@ -47,7 +47,7 @@ impl Tags {
                 None => return Err(wrong()),
             }
         }
-        if tags.is_empty() { Err(wrong()) } else { Ok(Self::These(tags)) }
+        Ok(Self::These(tags))
     }
 
     /// Whether this is one of them, or anything is.
@@ -110,7 +110,8 @@ mod tests {
         assert_eq!(these, Tags::These(vec!["\"a\"".into(), "W/\"b,c\"".into(), "\"\"".into()]));
         assert!(these.contain("\"a\"") && these.contain("\"b,c\"") && !these.contain("\"b\""));
         assert!(these.contain_strongly("\"a\"") && !these.contain_strongly("\"b,c\""));
-        for bad in ["", "a", "\"a", "\"a\" \"b\"", "*,\"a\"", "w/\"a\""] {
+        assert_eq!(Tags::parse(""), Ok(Tags::These(vec![])));
+        for bad in ["a", "\"a", "\"a\" \"b\"", "*,\"a\"", "w/\"a\""] {
             assert!(Tags::parse(bad).is_err(), "{bad:?}");
         }
     }

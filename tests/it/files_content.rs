@@ -168,6 +168,11 @@ async fn a_file_is_replaced_only_if_it_is_the_one() {
     client.write_file("/x", &[("if-match", &first)], "4").await.refused(412, "PodmanAPIError");
     client.write_file("/none", &[("if-match", "*")], "5").await.refused(412, "PodmanAPIError");
     client.write_file("/x", &[("if-none-match", &second)], "6").await.refused(412, "PodmanAPIError");
+    // A condition that is not understood is not none, and one in two lines is one.
+    client.write_file("/x", &[("if-match", "\u{84}")], "6").await.blames(&["If-Match"]);
+    client.write_file("/x", &[("if-match", "")], "6").await.refused(412, "PodmanAPIError");
+    let two = [("if-none-match", "\"other\""), ("if-none-match", &*second)];
+    client.write_file("/x", &two, "6").await.refused(412, "PodmanAPIError");
     client.write_file("/x", &[("if-match", "*"), ("if-none-match", &first)], "7").await.ok();
     assert_eq!(client.read_file("/x", &[]).await.text(), "7");
     // Of two who both know the same, one is first.

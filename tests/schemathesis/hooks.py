@@ -134,6 +134,10 @@ def before_call(context, case, kwargs):
     path = case.operation.path
     if isinstance(case.body, dict):
         case.body = mended(path, case.body)
+    # Whose head is too long for the server meets no operation.
+    long = str((case.query or {}).get("path", ""))
+    if len(long) > 4095:
+        case.query["path"] = "/" + "x" * 4095
     # Nobody waits for a container that ignores SIGTERM for minutes.
     seconds = str((case.query or {}).get("timeout", ""))
     if seconds.isdigit() and 2 < int(seconds) <= 300:

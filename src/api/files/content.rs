@@ -84,6 +84,7 @@ impl Content {
     #[allow(clippy::too_many_arguments)]
     async fn read(
         &self,
+        request: &poem::Request,
         who: Caller<FilesScope>,
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
@@ -98,14 +99,14 @@ impl Content {
         if_range: Header<Option<String>>,
         /// Only if the file is one of these: `ETag`s, or `*`. Else 412.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        _if_match: Header<Option<String>>,
         /// Only if the file is none of these. Else 304.
         #[oai(name = "If-None-Match")]
-        if_none_match: Header<Option<String>>,
+        _if_none_match: Header<Option<String>>,
     ) -> poem::Result<ContentResponse> {
         let mut wrong = Details::default();
         let path = wrong.take("path", ContainerPath::parse(&path));
-        let (if_match, if_none_match) = conditions(if_match.0, if_none_match.0, &mut wrong);
+        let (if_match, if_none_match) = conditions(request, &mut wrong);
         let Some(path) = path else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         let grant = self.0.policy.container(who.principal(), who.scope(), Read, &name).await?;
@@ -156,6 +157,7 @@ impl Content {
     #[allow(clippy::too_many_arguments)]
     async fn write(
         &self,
+        request: &poem::Request,
         who: Caller<FilesScope>,
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
@@ -168,17 +170,17 @@ impl Content {
         owner: Query<Option<String>>,
         /// Only if there is a file and it is one of these: `ETag`s, or `*`. Else 412.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        _if_match: Header<Option<String>>,
         /// Only if there is no file that is one of these; `*`: only if there is none. Else 412.
         #[oai(name = "If-None-Match")]
-        if_none_match: Header<Option<String>>,
+        _if_none_match: Header<Option<String>>,
         body: Upload<OctetStream>,
     ) -> poem::Result<Json<FilePutResponse>> {
         let mut wrong = Details::default();
         let path = wrong.take("path", ContainerPath::parse(&path));
         let mode = wrong.take_optional("mode", mode.0, |mode| FileMode::parse(&mode));
         let owner = wrong.take_optional("owner", owner.0, |owner| FileOwner::parse(&owner));
-        let (if_match, if_none_match) = conditions(if_match.0, if_none_match.0, &mut wrong);
+        let (if_match, if_none_match) = conditions(request, &mut wrong);
         let Some(path) = path else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         let asker = who.principal().noting(format!("file {}", path.as_str()));
@@ -196,13 +198,18 @@ impl Content {
     }
 }
 
-fn conditions(
-    if_match: Option<String>,
-    if_none_match: Option<String>,
-    wrong: &mut Details,
-) -> (Option<Tags>, Option<Tags>) {
-    let if_match = wrong.take_optional("If-Match", if_match, |text| Tags::parse(&text));
-    (if_match, wrong.take_optional("If-None-Match", if_none_match, |text| Tags::parse(&text)))
+/// All lines of both headers: the parameters have only what is text, and the first of it, and a condition that is not
+/// understood must not be none.
+fn conditions(request: &poem::Request, wrong: &mut Details) -> (Option<Tags>, Option<Tags>) {
+    let mut tags = |name: &str| {
+        let lines: Vec<_> = request.headers().get_all(name).iter().map(|line| line.to_str()).collect();
+        if lines.is_empty() {
+            return None;
+        }
+        let text = lines.into_iter().collect::<std::result::Result<Vec<_>, _>>().map(|lines| lines.join(", "));
+        wrong.take(name, text.map_err(|_| "is no text".to_owned()).and_then(|text| Tags::parse(&text)))
+    };
+    (tags("If-Match"), tags("If-None-Match"))
 }
 
 fn not_this_one() -> Error {

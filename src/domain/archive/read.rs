@@ -102,7 +102,7 @@ impl ArchiveReader {
                 State::Header => {
                     let Some(block) = self.waiting.first_chunk::<BLOCK>() else { return Ok(None) };
                     if self.entries == 0 && COMPRESSED.iter().any(|begins| block.starts_with(begins)) {
-                        return Err("a compressed archive; only plain tar is taken".into());
+                        return Err("a compressed beginning; only plain tar is taken".into());
                     }
                     let header = Header::read(block)?;
                     self.waiting.advance(BLOCK);
@@ -122,7 +122,7 @@ impl ArchiveReader {
 
     /// Whether it came to its end: one that was cut is none.
     pub fn finish(&self) -> Result<(), String> {
-        if self.state == State::End { Ok(()) } else { Err("an archive that has no end".into()) }
+        if self.state == State::End { Ok(()) } else { Err("no end".into()) }
     }
 
     fn take(&mut self, header: Header) -> Result<Option<FileEntry>, String> {
