@@ -19,7 +19,7 @@ use super::json::{self, Strict};
 use super::parameter::Flag;
 use super::{Context, Tag};
 use crate::auth::{Session, SignedToken};
-use crate::domain::Kind;
+use crate::domain::{Kind, Scope};
 use crate::store::Course;
 
 pub struct TokenOperations(pub Context);
@@ -128,6 +128,9 @@ struct TokenResponse {
     /// For the next token, by the form's `refresh_token` grant. Good once; used twice, it ends the session. None for a
     /// key.
     refresh_token: Option<String>,
+    /// Scopes that it has, with a space between: the account's or the key's, whatever `scope` the form asked for
+    /// (RFC 6749, 3.3).
+    scope: Option<String>,
 }
 
 impl Example for TokenResponse {
@@ -138,6 +141,7 @@ impl Example for TokenResponse {
             token_type: "Bearer".into(),
             expires_in: 900,
             refresh_token: Some("pgr_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I".into()),
+            scope: Some("containers:read status".into()),
         }
     }
 }
@@ -231,8 +235,7 @@ impl TokenOperations {
     async fn create(&self, course: Data<&Arc<Course>>, body: TokenBody) -> poem::Result<TokenAnswer> {
         match body {
             TokenBody::Json(Strict(TokenRequest { username, password }, _)) => {
-                let Session { access, refresh_token } = self.0.auth.sign_in(&course, &username, &password).await?;
-                Ok(answer(access, Some(refresh_token)))
+                self.0.auth.sign_in(&course, &username, &password).await.map(of_session).map_err(Into::into)
             }
             TokenBody::Form(form) => self.form(&course, form).await,
         }
@@ -271,13 +274,19 @@ impl TokenOperations {
     }
 }
 
-fn answer(access: SignedToken, refresh_token: Option<String>) -> TokenAnswer {
+fn of_session(session: Session) -> TokenAnswer {
+    answer(session.access, Some(session.refresh_token), &session.scopes)
+}
+
+fn answer(access: SignedToken, refresh_token: Option<String>, scopes: &[Scope]) -> TokenAnswer {
+    let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
     TokenAnswer::Token(Json(TokenResponse {
         success: true,
         access_token: access.token,
         token_type: "Bearer".into(),
         expires_in: access.expires_in,
         refresh_token,
+        scope: Some(scopes.join(" ")),
     }))
 }
 
@@ -304,7 +313,7 @@ impl TokenOperations {
             Some("client_credentials") => {
                 return match (field("client_id"), field("client_secret")) {
                     (Some(id), Some(secret)) => match self.0.auth.sign_in_by_key(course, id, secret).await {
-                        Ok(access) => Ok(answer(access, None)),
+                        Ok((access, scopes)) => Ok(answer(access, None, &scopes)),
                         Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => {
                             refuse("invalid_client", &error.message)
                         }
@@ -320,7 +329,7 @@ impl TokenOperations {
             None => return refuse("invalid_request", "grant_type is missing"),
         };
         match session {
-            Ok(Session { access, refresh_token }) => Ok(answer(access, Some(refresh_token))),
+            Ok(session) => Ok(of_session(session)),
             Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => refuse("invalid_grant", &error.message),
             Err(error) => Err(error.into()),
         }

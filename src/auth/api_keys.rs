@@ -119,7 +119,7 @@ impl Authenticator {
         course: &Arc<Course>,
         client_id: &str,
         client_secret: &str,
-    ) -> Result<SignedToken> {
+    ) -> Result<(SignedToken, Vec<Scope>)> {
         let token = self.try_sign_in_by_key(course, client_id, client_secret).await;
         self.metrics.login("client_credentials", &token);
         token
@@ -130,7 +130,7 @@ impl Authenticator {
         course: &Arc<Course>,
         client_id: &str,
         client_secret: &str,
-    ) -> Result<SignedToken> {
+    ) -> Result<(SignedToken, Vec<Scope>)> {
         let found = match secret::key_id(client_secret) {
             Some(id) if id == client_id => self.key_bearer(client_secret).await,
             _ => Err(unauthenticated("another key's secret")),
@@ -145,7 +145,8 @@ impl Authenticator {
         };
         let asker = Asker::new(account.principal.clone(), Arc::clone(course));
         self.store.announce(&asker, Object::of_kind("session"), Room::Needed).await?;
-        self.tokens.sign(super::subject(&account, format!("{KEY_SESSION}{client_id}")))
+        let token = self.tokens.sign(super::subject(&account, format!("{KEY_SESSION}{client_id}")))?;
+        Ok((token, account.principal.scopes))
     }
 
     /// Who bears this key.

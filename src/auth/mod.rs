@@ -14,7 +14,7 @@ mod token;
 use std::sync::Arc;
 
 use crate::config;
-use crate::domain::{Error, Kind, Login, Principal, Result, World};
+use crate::domain::{Error, Kind, Login, Principal, Result, Scope, World};
 use crate::metrics::Metrics;
 use crate::store::{Account, AccountChange, Asker, Course, Entry, Object, Outcome, Refreshed, Room, Store};
 
@@ -78,6 +78,8 @@ pub struct Session {
     pub access: SignedToken,
     /// For the next access token; good once.
     pub refresh_token: String,
+    /// What both are good for.
+    pub scopes: Vec<Scope>,
 }
 
 impl Authenticator {
@@ -186,7 +188,7 @@ impl Authenticator {
 
     fn session(&self, account: &Account, session_id: String, refresh_token: String) -> Result<Session> {
         let access = self.tokens.sign(subject(account, session_id))?;
-        Ok(Session { access, refresh_token })
+        Ok(Session { access, refresh_token, scopes: account.principal.scopes.clone() })
     }
 
     /// A token for an account without its password: for the command line, which owns the store anyway.

@@ -44,6 +44,11 @@ async fn the_oauth_form_speaks_oauth() {
     // What a client sends besides is ignored (RFC 6749, 3.2).
     let more = [&good[..], &[("client_id", "x"), ("scope", "")]].concat();
     assert_eq!(nobody.post_form("/auth/token", &more).await.status, 200);
+    // But for what the token may do, which is told.
+    let asked = nobody.post_form("/auth/token", &[&good[..], &[("scope", "containers:read")]].concat()).await.ok();
+    let me = nobody.with_token(asked["access_token"].as_str().unwrap()).get("/auth/me").await.ok();
+    let scopes: Vec<&str> = asked["scope"].as_str().unwrap().split(' ').collect();
+    assert_eq!(me["account"]["scopes"], json!(scopes));
 
     let refusals: &[(&[(&str, &str)], &str)] = &[
         (&[("grant_type", "password"), ("username", &login), ("password", "wrong")], "invalid_grant"),
