@@ -98,7 +98,17 @@ pub(super) const ALSO_TAKES: &str = "x-also-takes";
 
 /// Generators know one type of body an operation. Of the token endpoint, that is JSON: OAuth2 forms and their errors
 /// are what the security scheme is about, and its libraries know them.
+///
+/// And they know no archives: one is bytes to them.
 fn one_body_type(operation: &mut Value) {
+    let content = operation.get_mut("requestBody").and_then(|body| body["content"].as_object_mut());
+    if let Some(content) = content
+        && let Some(archive) = content.remove("application/x-tar")
+    {
+        content.insert("application/octet-stream".to_owned(), archive);
+        operation[ALSO_TAKES] = json!(["application/x-tar"]);
+        return;
+    }
     let content = operation.get_mut("requestBody").and_then(|body| body["content"].as_object_mut());
     let Some(content) = content.filter(|content| content.len() > 1) else { return };
     let json = content.remove("application/json");

@@ -14,7 +14,8 @@ from podgate_client.api.containers import (
     remove_container,
     stop_container,
 )
-from podgate_client.api.inside import add_container_file, exec_in_container
+from podgate_client.api.files import add_container_file
+from podgate_client.api.inside import exec_in_container
 from podgate_client.models import AddFileRequest, CreateContainerRequest, ErrorType, ExecRequest, TokenRequest
 
 api = os.environ["PODGATE_URL"] + "/api/v1"
