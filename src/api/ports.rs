@@ -9,7 +9,7 @@ use super::error::invalid_parameter;
 use super::websocket::{Switching, Upgrade};
 use super::{Context, Tag};
 use crate::domain::Result;
-use crate::engine::{Tunnel, TunnelIn, TunnelOut};
+use crate::engine::{Live, LiveInput, LiveOutput, Told};
 use crate::policy::Change;
 use crate::streams::socket::{Close, Message, Receiver, Sender, Socket};
 
@@ -36,11 +36,11 @@ impl Ports {
         let port = parse(&port)?;
         let grant = self.0.policy.container(who.principal(), who.scope(), Change, &name).await?;
         let open = self.0.streams.open(who.principal(), who.scope()).await?;
-        let (tunnel, in_use) = self.0.lifecycle.tunnel(&grant, port).await?;
+        let (live, in_use) = self.0.lifecycle.open_port(&grant, port).await?;
         Ok(upgrade.serve(open, async move |socket| {
             // The audit log learns of the end with the grant.
             let _kept = (in_use, grant);
-            carry(tunnel, socket).await
+            carry(live, socket).await
         }))
     }
 }
@@ -52,24 +52,24 @@ fn parse(text: &str) -> Result<u16> {
 }
 
 /// Until either side ends.
-async fn carry(tunnel: Tunnel, socket: Socket) -> Close {
-    let (mut inwards, mut outwards) = tunnel.split();
+async fn carry(live: Live, socket: Socket) -> Close {
+    let Live { mut input, mut output } = live;
     let Socket { sender, mut receiver } = socket;
     tokio::select! {
-        close = carry_out(&mut outwards, &sender) => close,
-        close = carry_in(&mut receiver, &mut inwards) => close,
+        close = carry_out(&mut output, &sender) => close,
+        close = carry_in(&mut receiver, &mut input) => close,
     }
 }
 
-async fn carry_out(outwards: &mut TunnelOut, sender: &Sender) -> Close {
+async fn carry_out(output: &mut LiveOutput, sender: &Sender) -> Close {
     loop {
-        match outwards.next().await {
-            Ok(Some(bytes)) => {
+        match output.next().await {
+            Ok(Told::Said(_, bytes)) => {
                 if sender.send(Message::Binary(bytes)).await.is_err() {
                     return Close::done("");
                 }
             }
-            Ok(None) => return Close::done("the connection inside ended"),
+            Ok(Told::Ended(_)) => return Close::done("the connection inside ended"),
             Err(error) => {
                 tracing::debug!(?error, "a tunnel broke off");
                 return Close::failed("the tunnel broke off");
@@ -78,16 +78,16 @@ async fn carry_out(outwards: &mut TunnelOut, sender: &Sender) -> Close {
     }
 }
 
-async fn carry_in(receiver: &mut Receiver, inwards: &mut TunnelIn) -> Close {
+async fn carry_in(receiver: &mut Receiver, input: &mut LiveInput) -> Close {
     let mut ended = false;
     while let Some(message) = receiver.next().await {
         let written = match message {
             Message::Binary(_) if ended => return Close::refused("nothing follows an empty message"),
             Message::Binary(bytes) if Bytes::is_empty(&bytes) => {
                 ended = true;
-                inwards.end().await
+                input.end().await
             }
-            Message::Binary(bytes) => inwards.write(&bytes).await,
+            Message::Binary(bytes) => input.write(&bytes).await,
             Message::Text(_) => return Close::refused("send binary messages"),
         };
         if written.is_err() {

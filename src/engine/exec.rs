@@ -47,6 +47,16 @@ impl ExecRequest {
             max_output,
         }
     }
+
+    /// These words, as Podman starts them without the agent.
+    pub(super) fn process<'a>(&'a self, words: &'a Words) -> Process<'a> {
+        Process {
+            words: words.as_slice(),
+            user: self.user.as_ref(),
+            environment: self.environment.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            workdir: self.workdir.as_ref().map(Directory::as_str),
+        }
+    }
 }
 
 /// How a command went.

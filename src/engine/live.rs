@@ -1,4 +1,4 @@
-//! Commands inside a container that are talked to while they run. Dropping one ends all of it: the agent sees
+//! Commands and ports inside a container that are talked to while they run. Dropping one ends all of it: the agent sees
 //! that this side is gone.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ pub use podgate_agent::protocol::Size;
 use podgate_agent::protocol::{self, Cause, Order, Report, Start, Stream};
 use tokio::time::Instant;
 
-use super::exec::{ExecRequest, Process, Session};
+use super::exec::{ExecRequest, Session};
 use super::frames::Output;
 use super::hijack::Outputs;
 use super::supervised::{Agent, GRACE, Orders, Reports, nonsense};
@@ -107,6 +107,13 @@ impl Engine {
         self.live(grant, request.user.as_ref(), &Order::Start(start), deadline).await
     }
 
+    /// Connects to a TCP port of the container's own loopback. The agent makes the connection there, so that neither a
+    /// published port nor a network is needed. `Conflict` where the container does not run, or has no agent, or nothing
+    /// listens there.
+    pub async fn open_port(&self, grant: &Audited<ContainerGrant>, port: u16, deadline: Deadline) -> Result<Live> {
+        self.live(grant, None, &Order::Connect(port), deadline).await
+    }
+
     /// Runs a command as [`Engine::exec`] does, and tells what it says as it comes.
     pub async fn open_exec(
         &self,
@@ -119,26 +126,13 @@ impl Engine {
         if self.has_agent(grant)
             && let Some(agent) = self.start_agent(grant, request.user.as_ref(), &request.order(), deadline).await?
         {
-            let Agent { session, mut orders, reports } = agent;
-            let feeding = tokio::spawn(async move {
-                if orders.feed(&stdin).await.is_ok() {
-                    let _ = orders.send(&Order::InputEnd).await;
-                }
-                // The end of the orders would be the end of the command.
-                std::future::pending().await
-            });
+            let (session, reports, feeding) = agent.run(stdin);
             // The agent keeps the time; a container that is paused, and its agent with it, does not.
             let late = late.and_then(|late| late.checked_add(GRACE));
             let output = self.output(grant, session, Source::Agent(reports), late);
-            return Ok(LiveExec { output, _feeding: AbortOnDrop(feeding) });
+            return Ok(LiveExec { output, _feeding: feeding });
         }
-        let process = Process {
-            words: request.command.as_slice(),
-            user: request.user.as_ref(),
-            environment: request.environment.iter().map(|(name, value)| format!("{name}={value}")).collect(),
-            workdir: request.workdir.as_ref().map(|workdir| workdir.as_str()),
-        };
-        let (session, attached) = self.start_process(grant, process, deadline).await?;
+        let (session, attached) = self.start_process(grant, request.process(&request.command), deadline).await?;
         let mut input = attached.input;
         let feeding = tokio::spawn(async move {
             if input.write(&stdin).await.is_ok() {

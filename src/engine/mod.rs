@@ -44,7 +44,6 @@ mod spec;
 mod stats;
 mod stored;
 mod supervised;
-mod tunnel;
 mod volumes;
 mod wedged;
 mod wire;
@@ -78,7 +77,6 @@ pub use logs::{LogRequest, Logs};
 pub use pull::{PullProgress, PullStep, not_pulled};
 pub use spec::Identity;
 pub use stats::{Processes, Sample};
-pub use tunnel::{Tunnel, TunnelIn, TunnelOut};
 
 use index::Index;
 use lanes::Lanes;

@@ -3,7 +3,7 @@
 //! Podman cannot end an exec. Where the deadline comes first, the connection is cut, which a command that reads its
 //! standard input sees as its end; a command that does not read it goes on until the container's own limits or stop.
 
-use super::exec::{Ended, ExecRequest, Execution, Kept, Process, never_ran};
+use super::exec::{Ended, ExecRequest, Execution, Kept, never_ran};
 use super::hijack::Hijacked;
 use super::{Deadline, Engine};
 use crate::domain::{Error, Result, Words};
@@ -18,15 +18,10 @@ impl Engine {
         words: &Words,
         deadline: Deadline,
     ) -> Result<Execution> {
-        let process = Process {
-            words: words.as_slice(),
-            user: request.user.as_ref(),
-            environment: request.environment.iter().map(|(name, value)| format!("{name}={value}")).collect(),
-            workdir: request.workdir.as_ref().map(|workdir| workdir.as_str()),
-        };
         // A command may end its container.
         let _touched = self.touching(grant);
-        let (session, Hijacked { mut input, mut outputs }) = self.start_process(grant, process, deadline).await?;
+        let (session, Hijacked { mut input, mut outputs }) =
+            self.start_process(grant, request.process(words), deadline).await?;
         let mut kept = Kept::new(request.max_output);
         // A command that does not read its input has not failed, so nobody waits for the write alone.
         let write = async {

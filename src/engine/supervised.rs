@@ -79,7 +79,10 @@ impl Engine {
         deadline: Deadline,
     ) -> Result<Option<Running>> {
         let agent = self.start_agent(grant, request.user.as_ref(), &request.order(), deadline).await?;
-        Ok(agent.map(|agent| agent.run(request.stdin.clone().unwrap_or_default())))
+        Ok(agent.map(|agent| {
+            let (session, reports, _feeding) = agent.run(request.stdin.clone().unwrap_or_default());
+            Running { session, reports, _feeding }
+        }))
     }
 
     /// Starts the agent as this user, with this order, which it carries out; none if it is not there.
@@ -152,8 +155,8 @@ impl Agent {
         }
     }
 
-    /// Gives it this input to its end, beside what is read.
-    fn run(self, stdin: Bytes) -> Running {
+    /// Gives it this input to its end, beside what is read, as long as the last is kept.
+    pub(super) fn run(self, stdin: Bytes) -> (Session, Reports, AbortOnDrop<()>) {
         let Self { session, mut orders, reports } = self;
         let feeding = tokio::spawn(async move {
             if orders.feed(&stdin).await.is_ok() {
@@ -162,7 +165,7 @@ impl Agent {
             // The end of the orders would be the end of the command.
             std::future::pending().await
         });
-        Running { session, reports, _feeding: AbortOnDrop(feeding) }
+        (session, reports, AbortOnDrop(feeding))
     }
 }
 

@@ -1,10 +1,10 @@
-//! Connections into a container, which is in use meanwhile.
+//! The main process's streams, with the container in use meanwhile.
 
 use tokio::sync::oneshot;
 
 use super::Lifecycle;
 use crate::domain::Result;
-use crate::engine::{Attached, Tunnel};
+use crate::engine::Attached;
 use crate::policy::grant::{Audited, ContainerGrant};
 
 /// Keeps a container in use, until this is dropped.
@@ -21,12 +21,6 @@ impl Lifecycle {
     pub async fn attach(&self, grant: &Audited<ContainerGrant>) -> Result<(Attached, Use)> {
         let attached = self.engine.attach(grant, self.engine.deadline()).await?;
         Ok((attached, self.use_until_dropped(grant)))
-    }
-
-    /// Connects to a port inside. The container is in use as long as the second is kept.
-    pub async fn tunnel(&self, grant: &Audited<ContainerGrant>, port: u16) -> Result<(Tunnel, Use)> {
-        let tunnel = self.engine.tunnel(grant, port, self.engine.deadline()).await?;
-        Ok((tunnel, self.use_until_dropped(grant)))
     }
 
     /// Notes that the container is in use, and its end as a use as well, whoever drops it and when.

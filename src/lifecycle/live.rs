@@ -16,6 +16,12 @@ impl Lifecycle {
         Ok((live, self.use_until_dropped(grant)))
     }
 
+    /// Connects to a port inside, in the same way.
+    pub async fn open_port(&self, grant: &Audited<ContainerGrant>, port: u16) -> Result<(Live, Use)> {
+        let live = self.engine.open_port(grant, port, self.engine.deadline()).await?;
+        Ok((live, self.use_until_dropped(grant)))
+    }
+
     /// Runs a command and tells what it says as it comes, in the same way.
     pub async fn open_exec(&self, grant: &Audited<ContainerGrant>, request: &ExecRequest) -> Result<(LiveExec, Use)> {
         let live = self.engine.open_exec(grant, request, self.engine.deadline()).await?;

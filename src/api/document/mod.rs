@@ -102,15 +102,15 @@ pub(super) const ALSO_TAKES: &str = "x-also-takes";
 /// And they know no archives: one is bytes to them.
 fn one_body_type(operation: &mut Value) {
     let content = operation.get_mut("requestBody").and_then(|body| body["content"].as_object_mut());
-    if let Some(content) = content
-        && let Some(archive) = content.remove("application/x-tar")
-    {
+    let Some(content) = content else { return };
+    if let Some(archive) = content.remove("application/x-tar") {
         content.insert("application/octet-stream".to_owned(), archive);
         operation[ALSO_TAKES] = json!(["application/x-tar"]);
         return;
     }
-    let content = operation.get_mut("requestBody").and_then(|body| body["content"].as_object_mut());
-    let Some(content) = content.filter(|content| content.len() > 1) else { return };
+    if content.len() < 2 {
+        return;
+    }
     let json = content.remove("application/json");
     let others: Vec<String> = std::mem::take(content).into_iter().map(|(name, _)| name).collect();
     content.extend(json.map(|json| ("application/json".to_owned(), json)));
