@@ -118,9 +118,9 @@ def mended(path, body):
     return body
 
 
-@schemathesis.serializer("application/x-tar")
-def archive(context, value):
-    content = value if isinstance(value, bytes) else str(value).encode(errors="replace")
+def archive(content):
+    """An archive of one file with that content."""
+    content = content if isinstance(content, bytes) else str(content).encode(errors="replace")
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         entry = tarfile.TarInfo("file")
@@ -134,6 +134,9 @@ def before_call(context, case, kwargs):
     path = case.operation.path
     if isinstance(case.body, dict):
         case.body = mended(path, case.body)
+    # Bytes, says the document; an archive is what is taken.
+    if path.endswith("/files/archive") and isinstance(case.body, (bytes, str)):
+        case.body = archive(case.body)
     # Whose head is too long for the server meets no operation.
     long = str((case.query or {}).get("path", ""))
     if len(long) > 4095:
