@@ -172,10 +172,7 @@ impl ExecutionResult {
     fn new(execution: Execution, duration_ms: u64) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self {
-            exit_code: match execution.ended {
-                Ended::Exited(code) => code,
-                Ended::TimedOut | Ended::TooMuchOutput => -1,
-            },
+            exit_code: execution.ended.code(),
             success: execution.ended == Ended::Exited(0),
             truncated: execution.ended == Ended::TooMuchOutput,
             timed_out: execution.ended == Ended::TimedOut,

@@ -89,11 +89,7 @@ impl Example for ExecExit {
 
 impl ExecExit {
     fn of(exit: Exit, begun: Instant) -> Self {
-        let exit_code = match (exit.timed_out || exit.truncated, exit.exit_code, exit.signal) {
-            (false, Some(code), _) => code,
-            (false, None, Some(signal)) => 128 + i64::from(signal),
-            (true, ..) | (false, None, None) => -1,
-        };
+        let exit_code = exit.ended().code();
         Self {
             exit_code,
             success: exit_code == 0,

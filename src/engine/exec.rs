@@ -87,6 +87,16 @@ pub enum Ended {
     TooMuchOutput,
 }
 
+impl Ended {
+    /// In one number: the exit code, or -1 where there is none.
+    pub fn code(self) -> i64 {
+        match self {
+            Self::Exited(code) => code,
+            Self::TimedOut | Self::TooMuchOutput => -1,
+        }
+    }
+}
+
 /// How long Podman may take to note the exit of a command whose output has ended.
 const EXIT_CODE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -131,10 +141,8 @@ impl Engine {
         request: &ExecRequest,
         deadline: Deadline,
     ) -> Result<Execution> {
-        if self.has_agent(grant)
-            && let Some(running) = self.supervised(grant, request, deadline).await?
-        {
-            return running.finish(self, grant, request).await;
+        if let Some(live) = self.supervised(grant, request, deadline).await? {
+            return live.finish(self, grant, request).await;
         }
         match self.exec_plain(grant, request, &request.command, deadline).await {
             Err(error) if error.kind == Kind::NoCommand => match &request.otherwise {

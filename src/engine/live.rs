@@ -8,7 +8,7 @@ pub use podgate_agent::protocol::Size;
 use podgate_agent::protocol::{self, Cause, Order, Report, Start, Stream};
 use tokio::time::Instant;
 
-use super::exec::{ExecRequest, Session};
+use super::exec::{Ended, ExecRequest, Execution, Kept, Session};
 use super::frames::Output;
 use super::hijack::Outputs;
 use super::supervised::{Agent, GRACE, Orders, Reports, nonsense};
@@ -121,17 +121,11 @@ impl Engine {
         request: &ExecRequest,
         deadline: Deadline,
     ) -> Result<LiveExec> {
+        if let Some(live) = self.supervised(grant, request, deadline).await? {
+            return Ok(live);
+        }
         let stdin = request.stdin.clone().unwrap_or_default();
         let late = Instant::now().checked_add(request.timeout);
-        if self.has_agent(grant)
-            && let Some(agent) = self.start_agent(grant, request.user.as_ref(), &request.order(), deadline).await?
-        {
-            let (session, reports, feeding) = agent.run(stdin);
-            // The agent keeps the time; a container that is paused, and its agent with it, does not.
-            let late = late.and_then(|late| late.checked_add(GRACE));
-            let output = self.output(grant, session, Source::Agent(reports), late);
-            return Ok(LiveExec { output, _feeding: feeding });
-        }
         let (session, attached) = self.start_process(grant, request.process(&request.command), deadline).await?;
         let mut input = attached.input;
         let feeding = tokio::spawn(async move {
@@ -142,6 +136,25 @@ impl Engine {
         });
         let output = self.output(grant, session, Source::Plain(attached.outputs, request.max_output), late);
         Ok(LiveExec { output, _feeding: AbortOnDrop(feeding) })
+    }
+
+    /// Starts a command under the agent's eyes; none where the container does not have the agent.
+    pub(super) async fn supervised(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        request: &ExecRequest,
+        deadline: Deadline,
+    ) -> Result<Option<LiveExec>> {
+        if !self.has_agent(grant) {
+            return Ok(None);
+        }
+        let agent = self.start_agent(grant, request.user.as_ref(), &request.order(), deadline).await?;
+        Ok(agent.map(|agent| {
+            let (session, reports, feeding) = agent.run(request.stdin.clone().unwrap_or_default());
+            // The agent keeps the time; a container that is paused, and its agent with it, does not.
+            let late = Instant::now().checked_add(request.timeout.saturating_add(GRACE));
+            LiveExec { output: self.output(grant, session, Source::Agent(reports), late), _feeding: feeding }
+        }))
     }
 
     async fn live(
@@ -164,6 +177,33 @@ impl Engine {
 
     fn output(&self, grant: &ContainerGrant, session: Session, source: Source, late: Option<Instant>) -> LiveOutput {
         LiveOutput { engine: self.clone(), grant: grant.clone(), session, source, late }
+    }
+}
+
+impl LiveExec {
+    /// Waits for its end, and keeps what it says.
+    pub(super) async fn finish(
+        mut self,
+        engine: &Engine,
+        grant: &Audited<ContainerGrant>,
+        request: &ExecRequest,
+    ) -> Result<Execution> {
+        let _touched = engine.touching(grant);
+        let mut kept = Kept::new(request.max_output);
+        let listen = async {
+            loop {
+                match self.output.next().await? {
+                    Told::Said(output, said) if kept.take(output, &said) => {}
+                    // The agent does not let it come to this.
+                    Told::Said(..) => return Ok(Exit { truncated: true, ..Exit::UNKNOWN }),
+                    Told::Ended(exit) => return Ok(exit),
+                }
+            }
+        };
+        // However much whoever speaks for the agent goes on to say.
+        let heard = Deadline::after(request.timeout + GRACE).or_none(listen).await;
+        let exit = heard.unwrap_or(Ok::<_, Error>(Exit::LATE))?;
+        Ok(kept.into_execution(exit.ended(), exit.supervised, exit.killed))
     }
 }
 
@@ -238,6 +278,18 @@ impl Exit {
     const UNKNOWN: Self =
         Self { exit_code: None, signal: None, timed_out: false, truncated: false, killed: 0, supervised: false };
     const LATE: Self = Self { timed_out: true, ..Self::UNKNOWN };
+
+    /// As a command's end is told. One that a signal ended has 128 and the signal's number.
+    pub fn ended(&self) -> Ended {
+        match (self.timed_out, self.truncated) {
+            (true, _) => Ended::TimedOut,
+            (false, true) => Ended::TooMuchOutput,
+            (false, false) => {
+                let by_signal = self.signal.map(|signal| 128 + i64::from(signal));
+                Ended::Exited(self.exit_code.or(by_signal).unwrap_or(-1))
+            }
+        }
+    }
 
     fn of(ended: &protocol::Ended) -> Self {
         Self {

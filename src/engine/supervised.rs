@@ -1,16 +1,14 @@
-//! Commands that the agent inside the container runs (`podgate_agent::protocol`): it ends them and all that they started
-//! at their deadline, when they say too much, and when this side is gone, which is what dropping does.
+//! The agent inside the container, at work (`podgate_agent::protocol`): it ends a command and all that it started at its
+//! deadline, when it says too much, and when this side is gone, which is what dropping does.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use podgate_agent::protocol::{
-    self, CHUNK, Cause, Decoder, Failure, Frame, Order, Report, Stage, Start, Stream, WINDOW,
-};
+use podgate_agent::protocol::{self, CHUNK, Decoder, Failure, Frame, Order, Report, Stage, Start, WINDOW};
 use tokio::sync::Notify;
 
-use super::exec::{Ended, ExecRequest, Execution, Kept, Process, Session, never_ran};
+use super::exec::{ExecRequest, Process, Session, never_ran};
 use super::frames::Output;
 use super::hijack::{Hijacked, Input, Outputs};
 use super::wire::AbortOnDrop;
@@ -55,36 +53,7 @@ struct Credit {
     more: Notify,
 }
 
-/// A command that runs.
-pub(super) struct Running {
-    session: Session,
-    reports: Reports,
-    _feeding: AbortOnDrop<()>,
-}
-
-/// How it went on.
-enum Said {
-    Output(Output, Vec<u8>),
-    Ended(protocol::Ended),
-    /// The agent is gone without a word.
-    Lost,
-}
-
 impl Engine {
-    /// Starts a command under the agent's eyes; none where the container does not have the agent after all.
-    pub(super) async fn supervised(
-        &self,
-        grant: &Audited<ContainerGrant>,
-        request: &ExecRequest,
-        deadline: Deadline,
-    ) -> Result<Option<Running>> {
-        let agent = self.start_agent(grant, request.user.as_ref(), &request.order(), deadline).await?;
-        Ok(agent.map(|agent| {
-            let (session, reports, _feeding) = agent.run(request.stdin.clone().unwrap_or_default());
-            Running { session, reports, _feeding }
-        }))
-    }
-
     /// Starts the agent as this user, with this order, which it carries out; none if it is not there.
     pub(super) async fn start_agent(
         &self,
@@ -233,47 +202,6 @@ impl Credit {
     }
 }
 
-impl Running {
-    async fn next(&mut self) -> Result<Said> {
-        match self.reports.next().await? {
-            Some(Report::Output(Stream::Stdout, bytes)) => Ok(Said::Output(Output::Stdout, bytes)),
-            Some(Report::Output(Stream::Stderr, bytes)) => Ok(Said::Output(Output::Stderr, bytes)),
-            Some(Report::Ended(ended)) => Ok(Said::Ended(ended)),
-            Some(_) => Err(nonsense()),
-            None => Ok(Said::Lost),
-        }
-    }
-
-    /// Waits for its end.
-    pub(super) async fn finish(
-        mut self,
-        engine: &Engine,
-        grant: &Audited<ContainerGrant>,
-        request: &ExecRequest,
-    ) -> Result<Execution> {
-        let _touched = engine.touching(grant);
-        let mut kept = Kept::new(request.max_output);
-        let listen = async {
-            loop {
-                match self.next().await? {
-                    Said::Output(output, said) if kept.take(output, &said) => {}
-                    // The agent does not let it come to this.
-                    Said::Output(..) => return Ok((Ended::TooMuchOutput, false, 0)),
-                    Said::Ended(ended) => return Ok((how(&ended), ended.left == 0, ended.killed)),
-                    Said::Lost => {
-                        let (code, gone) = engine.lost(grant, &self.session).await?;
-                        return Ok((Ended::Exited(code), gone, 0));
-                    }
-                }
-            }
-        };
-        // A container that is paused, and its agent with it, answers nothing.
-        let heard = Deadline::after(request.timeout + GRACE).or_none(listen).await;
-        let (ended, supervised, killed) = heard.unwrap_or(Ok::<_, Error>((Ended::TimedOut, false, 0)))?;
-        Ok(kept.into_execution(ended, supervised, killed))
-    }
-}
-
 impl Engine {
     /// The exit code of an agent that is gone without a word, and whether its container stopped: then nothing in it
     /// lives on.
@@ -281,17 +209,6 @@ impl Engine {
         let code = self.exit_code(session).await?;
         let status = self.status(grant, Deadline::after(LOOK)).await;
         Ok((code, status.is_ok_and(|status| !status.is_running())))
-    }
-}
-
-fn how(ended: &protocol::Ended) -> Ended {
-    match ended.cause {
-        Cause::Deadline => Ended::TimedOut,
-        Cause::Overflow => Ended::TooMuchOutput,
-        Cause::Itself | Cause::Killed => {
-            let by_signal = ended.signal.map(|signal| 128 + i64::from(signal));
-            Ended::Exited(ended.exit_code.map(i64::from).or(by_signal).unwrap_or(-1))
-        }
     }
 }
 
