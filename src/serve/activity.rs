@@ -130,6 +130,12 @@ impl Activity {
         }
     }
 
+    /// Whether a head is being read, and nothing else is under way.
+    pub fn reads_head(&self) -> bool {
+        let state = self.state();
+        state.running == 0 && !state.http2 && state.head.begun()
+    }
+
     /// A request was dispatched. Says whether its head was seen to be ambiguous.
     pub fn begin(self: &Arc<Self>, http2: bool, has_body: bool) -> (Running, bool) {
         let mut state = self.state();

@@ -115,7 +115,7 @@ impl<E: Endpoint + 'static> Shared<E> {
     {
         let peer = origin.peer;
         let activity = Activity::new(&self.limits);
-        let socket = Socket::new(socket, Arc::clone(&activity), phase.clone(), slot);
+        let socket = Socket::new(socket, Arc::clone(&activity), phase.clone(), slot, (peer.ip(), self.world));
         let service = service_fn({
             let (endpoint, activity) = (Arc::clone(&self.endpoint), Arc::clone(&activity));
             let (max_headers, world) = (self.limits.max_headers, self.world);

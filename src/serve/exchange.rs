@@ -10,9 +10,8 @@ use std::{
 
 use http_body_util::combinators::BoxBody;
 use hyper::{
-    HeaderMap, Request, Response, StatusCode, Version,
+    Request, Response, StatusCode, Version,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
-    header,
 };
 use poem::{
     Addr, Endpoint,
@@ -22,9 +21,10 @@ use poem::{
 
 use super::{
     activity::{Activity, Running},
+    refusal::Refusal,
     upload::Upload,
 };
-use crate::domain::{World, timestamp};
+use crate::domain::World;
 
 /// How much of a response goes to hyper at once, in bytes: as slowly as the peer takes one after the other, so slowly the
 /// next is given.
@@ -53,10 +53,10 @@ pub(super) fn answer<E: Endpoint + 'static>(
     let http2 = request.version() == Version::HTTP_2;
     let (running, ambiguous) = activity.begin(http2, !request.body().is_end_stream());
     let refusal =
-        if ambiguous { Some(Refusal::Framing) } else { refusal(request.version(), request.headers(), max_headers) };
+        if ambiguous { Some(Refusal::Framing) } else { Refusal::of(request.version(), request.headers(), max_headers) };
     let local = LocalAddr(Addr::SocketAddr(origin.local));
     let peer = RemoteAddr(Addr::SocketAddr(origin.peer));
-    let (scheme, origin_peer) = (origin.scheme.clone(), origin.peer);
+    let (scheme, peer_ip) = (origin.scheme.clone(), origin.peer.ip());
     let (head, body) = request.into_parts();
     let body = Upload::new(body, http2, Arc::clone(activity));
     async move {
@@ -66,7 +66,7 @@ pub(super) fn answer<E: Endpoint + 'static>(
                 let body = poem::Body::from(BoxBody::new(body));
                 endpoint.get_response(poem::Request::from_parts(head, body)).await
             }
-            Some(refusal) => refusal.response(origin_peer, world),
+            Some(refusal) => refusal.response(peer_ip, world),
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             running.activity().upgrade();
@@ -76,58 +76,6 @@ pub(super) fn answer<E: Endpoint + 'static>(
             running.offers();
             Counted { inner, rest: Bytes::new(), running }
         }))
-    }
-}
-
-/// Why a request never reaches the endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// Several `Content-Length`s, or one beside `Transfer-Encoding`, or a coding other than `chunked` alone, or a line
-    /// that ends without a carriage return.
-    Framing,
-    /// HTTP/1.1 wants exactly one `Host` (RFC 9112, 3.2).
-    Host,
-    /// hyper enforces the count on HTTP/1 only.
-    Headers,
-}
-
-fn refusal(version: Version, headers: &HeaderMap, max_headers: usize) -> Option<Refusal> {
-    let count = |name| headers.get_all(name).iter().count();
-    if headers.len() > max_headers {
-        Some(Refusal::Headers)
-    } else if count(header::TRANSFER_ENCODING) > 1
-        || headers
-            .get(header::TRANSFER_ENCODING)
-            .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
-        // hyper takes whatever ends in `chunked` and would hand over the rest still coded.
-        Some(Refusal::Framing)
-    } else if version == Version::HTTP_11 && count(header::HOST) != 1 {
-        Some(Refusal::Host)
-    } else {
-        None
-    }
-}
-
-impl Refusal {
-    /// The error in the envelope of the API. The connection closes afterwards, because nobody can tell where the next
-    /// request begins.
-    fn response(self, peer: SocketAddr, world: World) -> poem::Response {
-        let (status, message) = match self {
-            Self::Framing => (StatusCode::BAD_REQUEST, "the request's framing is ambiguous"),
-            Self::Host => (StatusCode::BAD_REQUEST, "an HTTP/1.1 request needs exactly one Host header"),
-            Self::Headers => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers"),
-        };
-        let (code, id, timestamp) = (status.as_u16(), (world.new_id)(), timestamp((world.now)()));
-        tracing::info!(http.status = code, request.id = id, client.address = %peer.ip(), "refused: {message}");
-        poem::Response::builder()
-            .status(status)
-            .header(header::CONNECTION, "close")
-            .header("x-request-id", &id)
-            .content_type("application/json")
-            .body(format!(
-                r#"{{"error":{{"code":{code},"message":"{message}","type":"ValidationError"}},"request_id":"{id}","success":false,"timestamp":"{timestamp}"}}"#
-            ))
     }
 }
 

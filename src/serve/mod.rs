@@ -13,8 +13,9 @@
 //! | `connection` | the life of one connection: TLS handshake, HTTP, deadlines, drain |
 //! | `activity` | what a connection is doing, and the instant by which it must have done it |
 //! | `head` | sees what hyper hides: a request head whose framing is ambiguous |
-//! | `socket` | feeds `activity` and `head` from the bytes that pass |
+//! | `socket` | feeds `activity` and `head` from the bytes that pass, and puts words to hyper's refusals |
 //! | `exchange` | one request and its response |
+//! | `refusal` | requests that never reach the endpoint, answered in the envelope of the API |
 //! | `upload` | a request body, read on for a moment when nobody wants the rest |
 //!
 //! What it leaves to others: limits and deadlines of bodies, authentication, rate limits, panics of the endpoint.
@@ -28,6 +29,7 @@ mod connection;
 mod exchange;
 mod head;
 mod limits;
+mod refusal;
 mod renewal;
 mod slots;
 mod socket;

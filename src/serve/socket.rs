@@ -3,17 +3,20 @@
 use std::{
     future::Future,
     io::{self, IoSlice},
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::watch,
 };
 
-use super::{Phase, activity::Activity, slots::Slot};
+use super::{Phase, activity::Activity, refusal, slots::Slot};
+use crate::domain::World;
 
 pub(super) struct Socket<S> {
     inner: S,
@@ -22,13 +25,23 @@ pub(super) struct Socket<S> {
     /// Resolves when the server cuts; made only for an upgraded connection, which no task of ours watches.
     cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     closed: bool,
+    /// For whom, and with what, words are put to hyper's refusals.
+    words: (IpAddr, World),
+    /// What goes out instead of such a refusal, as far as the peer did not take it yet.
+    instead: Option<Bytes>,
     /// Here and not in the connection's task, because an upgraded connection outlives that.
     _slot: Slot,
 }
 
 impl<S> Socket<S> {
-    pub fn new(inner: S, activity: Arc<Activity>, phase: watch::Receiver<Phase>, slot: Slot) -> Self {
-        Self { inner, activity, phase, cut: None, closed: false, _slot: slot }
+    pub fn new(
+        inner: S,
+        activity: Arc<Activity>,
+        phase: watch::Receiver<Phase>,
+        slot: Slot,
+        words: (IpAddr, World),
+    ) -> Self {
+        Self { inner, activity, phase, cut: None, closed: false, words, instead: None, _slot: slot }
     }
 
     fn sent<T>(&self, result: Poll<T>) -> Poll<T> {
@@ -69,9 +82,32 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Socket<S> {
+    /// Writes all that goes out instead.
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.instead.as_mut().filter(|rest| !rest.is_empty()) {
+            let result = Pin::new(&mut self.inner).poll_write(cx, rest);
+            self.activity.sent(result.is_pending());
+            match ready!(result)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                taken => rest.advance(taken),
+            }
+        }
+        self.instead = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.instead.is_none() && this.activity.reads_head() {
+            this.instead = refusal::in_words(buf, this.words.0, this.words.1);
+        }
+        if this.instead.is_some() {
+            ready!(this.poll_instead(cx))?;
+            return Poll::Ready(Ok(buf.len()));
+        }
         let result = Pin::new(&mut this.inner).poll_write(cx, buf);
         this.sent(result)
     }
@@ -81,6 +117,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [all] = bufs {
+            return self.poll_write(cx, all);
+        }
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
         this.sent(result)
