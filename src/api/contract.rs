@@ -106,6 +106,7 @@ impl Contract {
                 "components": {"schemas": schemas},
             });
             nullable_as_type(&mut root);
+            bounds_of_format(&mut root);
             // OpenAPI 3.0 schemas are JSON Schema draft 4 but for `nullable`.
             let validator = jsonschema::options().with_draft(Draft::Draft4).build(&root);
             let fields = schemas[name]["properties"].as_object().into_iter().flatten();
@@ -154,13 +155,16 @@ impl Contract {
     /// Holds a body against the schema of that name and tells all that is wrong with it. Values are not repeated:
     /// one may be a password. Takes its fields that are null away: that and absence mean the same, as many generated
     /// clients send null for what was not set.
-    pub fn check(&self, schema: &str, body: &mut Value) -> Result<()> {
+    ///
+    /// Returns what is out of bounds: `domain` parses these fields and has the better words, unless their type cannot
+    /// even hold what was sent.
+    pub fn check(&self, schema: &str, body: &mut Value) -> Result<Details> {
         let Body { validator, fields } =
             self.bodies.get(schema).ok_or_else(|| Error::internal(format!("no schema {schema}")))?;
         if let Value::Object(body) = body {
             body.retain(|name, value| !(value.is_null() && fields.contains(name)));
         }
-        let mut wrong = Details::default();
+        let (mut wrong, mut out_of_bounds) = (Details::default(), Details::default());
         for error in validator.iter_errors(body) {
             if wrong.is_full() {
                 break;
@@ -184,19 +188,22 @@ impl Contract {
                     let at = at.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('.');
                     wrong.add(field(at), format!("must be one of {}", Vec::from_iter(names).join(", ")));
                 }
-                // `domain` parses these, and has the better words.
+                ValidationErrorKind::Minimum { limit } => {
+                    out_of_bounds.add(field(&at), format!("must be at least {limit}"))
+                }
+                ValidationErrorKind::Maximum { limit } => {
+                    out_of_bounds.add(field(&at), format!("must be at most {limit}"))
+                }
                 ValidationErrorKind::Pattern { .. }
                 | ValidationErrorKind::MinLength { .. }
-                | ValidationErrorKind::MaxLength { .. }
-                | ValidationErrorKind::Minimum { .. }
-                | ValidationErrorKind::Maximum { .. } => {}
+                | ValidationErrorKind::MaxLength { .. } => {}
                 ValidationErrorKind::OneOfNotValid { .. } => {
                     wrong.add(field(&at), "must be a string or an array of strings");
                 }
                 _ => wrong.add(field(&at), error.masked().to_string()),
             }
         }
-        wrong.finish()
+        wrong.finish().map(|()| out_of_bounds)
     }
 }
 
@@ -259,6 +266,11 @@ impl Operation {
         }
     }
 
+    /// Whether it takes a body.
+    pub fn takes_body(&self) -> bool {
+        !self.body_types.is_empty()
+    }
+
     /// The syntax that is the same for everybody: the query's names and the body's type.
     pub fn check(&self, request: &Request) -> Result<()> {
         self.check_query(request.uri().query().unwrap_or_default())?;
@@ -268,7 +280,7 @@ impl Operation {
         } else if request.method() == Method::POST {
             idempotency::refuse(request.headers())?;
         }
-        if self.body_types.is_empty() {
+        if !self.takes_body() {
             return Ok(());
         }
         if let Some(encoding) = request.header("content-encoding")
@@ -322,21 +334,42 @@ pub fn refusal(found: &Found<'_>) -> Option<Error> {
     }
 }
 
+/// Gives integers the bounds that their format implies: draft 4 knows no formats of numbers.
+fn bounds_of_format(schema: &mut Value) {
+    if let Value::Object(object) = schema {
+        let bounds = match object.get("format").and_then(Value::as_str) {
+            Some("int64") => Some((json!(i64::MIN), json!(i64::MAX))),
+            Some("int32") => Some((json!(i32::MIN), json!(i32::MAX))),
+            _ => None,
+        };
+        if let Some((least, most)) = bounds {
+            object.entry("minimum").or_insert(least);
+            object.entry("maximum").or_insert(most);
+        }
+    }
+    within(schema, bounds_of_format);
+}
+
 /// Turns `nullable: true` into what draft 4 says instead.
 fn nullable_as_type(schema: &mut Value) {
-    match schema {
-        Value::Object(object) => {
-            if object.remove("nullable") == Some(Value::Bool(true)) {
-                if let Some(Value::String(one)) = object.get("type").cloned() {
-                    object.insert("type".into(), json!([one, "null"]));
-                }
-                if let Some(Value::Array(choices)) = object.get_mut("oneOf") {
-                    choices.push(json!({"type": "null"}));
-                }
-            }
-            object.values_mut().for_each(nullable_as_type);
+    if let Value::Object(object) = schema
+        && object.remove("nullable") == Some(Value::Bool(true))
+    {
+        if let Some(Value::String(one)) = object.get("type").cloned() {
+            object.insert("type".into(), json!([one, "null"]));
         }
-        Value::Array(items) => items.iter_mut().for_each(nullable_as_type),
+        if let Some(Value::Array(choices)) = object.get_mut("oneOf") {
+            choices.push(json!({"type": "null"}));
+        }
+    }
+    within(schema, nullable_as_type);
+}
+
+/// Does the same to all that is in it.
+fn within(schema: &mut Value, change: fn(&mut Value)) {
+    match schema {
+        Value::Object(object) => object.values_mut().for_each(change),
+        Value::Array(items) => items.iter_mut().for_each(change),
         _ => {}
     }
 }

@@ -20,7 +20,7 @@ use super::caller::Recognised;
 use super::contract::Contract;
 use super::idempotency::ReadBefore;
 use super::large::{LargeBodies, Place};
-use crate::domain::{Error, Kind, Result};
+use crate::domain::{Details, Error, Kind, Result};
 
 /// How large and how slow a body may be.
 #[derive(Clone)]
@@ -68,8 +68,17 @@ impl<T: ParseFromJSON, const FILE: bool> ParsePayload for Strict<T, FILE> {
         let mut value = parse_unique(&bytes)?;
         drop(bytes);
         let contract = request.extensions().get::<Arc<Contract>>();
-        contract.ok_or_else(|| Error::internal("no contract"))?.check(&T::name(), &mut value)?;
-        let parsed = T::parse_from_json(Some(value)).map_err(|error| Error::invalid(error.into_message()))?;
+        let out_of_bounds = contract.ok_or_else(|| Error::internal("no contract"))?.check(&T::name(), &mut value)?;
+        let parsed = match T::parse_from_json(Some(value)) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                return Err(out_of_bounds
+                    .finish()
+                    .err()
+                    .unwrap_or_else(|| Error::invalid(error.into_message()))
+                    .into());
+            }
+        };
         Ok(Self(parsed, place))
     }
 }
@@ -122,6 +131,16 @@ pub(super) async fn read(request: &Request, body: &mut RequestBody, file: bool) 
     }
 }
 
+/// Refuses a body where none is taken. An empty one is none, and `{}` says as little, which some clients always send.
+pub async fn no_body(request: &mut Request) -> Result<()> {
+    let mut body = RequestBody::new(request.take_body());
+    let (bytes, _) = read(request, &mut body, false).await?;
+    match bytes.trim_ascii() {
+        b"" | b"{}" => Ok(()),
+        _ => Err(Error::invalid("this operation takes no body")),
+    }
+}
+
 /// Whose share of the places a body takes: its tenant's, or that of everybody without one.
 fn sender(request: &Request) -> &str {
     let recognised = request.extensions().get::<Recognised>().and_then(|found| found.0.as_ref().as_ref().ok());
@@ -137,24 +156,36 @@ fn parse_unique(bytes: &[u8]) -> Result<Value> {
     if bytes.is_empty() {
         return Err(Error::invalid("a JSON body is needed"));
     }
-    let left = Cell::new(MOST_VALUES);
+    let seen = Seen { left: Cell::new(MOST_VALUES), twice: Cell::default() };
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Unique(&left).deserialize(&mut deserializer);
-    value
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| Error::invalid(format!("the body is not the JSON it should be: {error}")))
+    let value = Unique(&seen).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    value.map_err(|error| {
+        let mut wrong = Details::default();
+        if let Some(name) = seen.twice.take() {
+            wrong.add(name, "is there twice");
+        }
+        let plain = || Error::invalid(format!("the body is not the JSON it should be: {error}"));
+        wrong.finish().err().unwrap_or_else(plain)
+    })
+}
+
+struct Seen {
+    /// How many values more there may be.
+    left: Cell<usize>,
+    /// The field that was found a second time.
+    twice: Cell<Option<String>>,
 }
 
 /// Reads one value, and counts it.
 #[derive(Clone, Copy)]
-struct Unique<'a>(&'a Cell<usize>);
+struct Unique<'a>(&'a Seen);
 
 impl<'de> DeserializeSeed<'de> for Unique<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        let left = self.0.get().checked_sub(1);
-        self.0.set(left.ok_or_else(|| D::Error::custom(format_args!("it has more than {MOST_VALUES} values")))?);
+        let left = self.0.left.get().checked_sub(1);
+        self.0.left.set(left.ok_or_else(|| D::Error::custom(format_args!("it has more than {MOST_VALUES} values")))?);
         deserializer.deserialize_any(self)
     }
 }
@@ -207,8 +238,8 @@ impl<'de> Visitor<'de> for Unique<'_> {
         while let Some(name) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(self)?;
             if object.contains_key(&name) {
-                let name: String = name.chars().take(64).collect();
-                return Err(A::Error::custom(format_args!("the field {name:?} is there twice")));
+                self.0.twice.set(Some(name));
+                return Err(A::Error::custom("a field is there twice"));
             }
             object.insert(name, value);
         }

@@ -184,10 +184,13 @@ impl Details {
         self.take(field, input.map(parse).transpose()).flatten()
     }
 
-    /// Notes one wrong field.
+    /// Notes one wrong field, once.
     pub fn add(&mut self, field: impl AsRef<str>, message: impl Into<String>) {
+        let detail = Detail { field: shortened(field.as_ref()), message: message.into() };
         if self.noted.len() < MOST_DETAILS {
-            self.noted.push(Detail { field: shortened(field.as_ref()), message: message.into() });
+            if !self.noted.contains(&detail) {
+                self.noted.push(detail);
+            }
         } else {
             self.more += 1;
         }

@@ -45,6 +45,7 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("unable to find group", Kind::Refused, "no such group in the container"),
     ("no matching entries in group", Kind::Refused, "no such group in the container"),
     ("workdir \"", Kind::Refused, "no such working directory in the container"),
+    ("chdir to `", Kind::Refused, "no such working directory in the container"),
     ("chdir `", Kind::Refused, "no such working directory in the container"),
     ("chdir to cwd", Kind::Refused, "no such working directory in the container"),
     ("no command or entrypoint", Kind::Refused, "neither the request nor the image names a command"),

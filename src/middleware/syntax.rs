@@ -6,7 +6,7 @@ use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use crate::api::caller::Recognised;
 use crate::api::contract::{Contract, Found, refusal};
-use crate::api::{PREFIX, error};
+use crate::api::{PREFIX, error, no_body};
 use crate::domain::Error;
 
 /// Holds paths, methods, queries and body types against the document.
@@ -25,15 +25,17 @@ impl<E: Endpoint> Middleware<E> for Syntax {
 impl<E: Endpoint> Endpoint for Checked<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
-        if request.uri().path().starts_with(PREFIX) {
-            check(&request)?;
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        // What an operation does not take is refused, not left unread: it was meant to change something.
+        if request.uri().path().starts_with(PREFIX) && !check(&request)? {
+            no_body(&mut request).await?;
         }
         self.0.call(request).await.map(IntoResponse::into_response)
     }
 }
 
-fn check(request: &Request) -> Result<(), Error> {
+/// Whether it may have a body.
+fn check(request: &Request) -> Result<bool, Error> {
     // No name has it, and PostgreSQL no text.
     if request.uri().path().contains("%00") {
         return Err(Error::invalid("a NUL character has no place in a path"));
@@ -48,7 +50,8 @@ fn check(request: &Request) -> Result<(), Error> {
                 let Recognised(who) = request.extensions().get().ok_or_else(missing)?;
                 who.as_ref().as_ref().map_err(Error::again)?;
             }
-            operation.check(request)
+            operation.check(request)?;
+            Ok(operation.takes_body())
         }
         Found::OtherMethods(..) | Found::Nothing => Err(refusal(&found).unwrap_or_else(error::no_route)),
     }
