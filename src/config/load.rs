@@ -1,38 +1,21 @@
 //! From files and environment to a checked [`Config`].
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Data, Env, Serialized, Toml};
-use serde::Deserialize;
 
 use super::issuers::issuers;
+use super::listen::{listen, operator};
+use super::profiles::{profiles, quotas};
 use super::reader::Reader;
 use super::{
-    Audit, Auth, Config, DEFAULTS, Engine, ExecTime, Expiry, Http, Idempotency, Images, Limits, Listen, Log, Mistake,
-    Mistakes, Network, Operator, Output, Profile, Quotas, Rate, Secret, Share, SignIns, SlowRate, Store, Tls,
+    Audit, Auth, Config, DEFAULTS, Engine, Http, Idempotency, Images, Limits, Log, Mistake, Mistakes, Network, Output,
+    Rate, Secret, Share, SignIns, SlowRate, Store,
 };
-use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawListen {
-    address: String,
-    tls: Option<RawTls>,
-    #[serde(default)]
-    plain_http_beyond_loopback: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTls {
-    cert_file: PathBuf,
-    key_file: PathBuf,
-}
+use crate::domain::{ImageRef, ImageRequest, PullPolicy};
 
 impl Config {
     /// The defaults alone, for tests of what stands on them.
@@ -114,48 +97,6 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         data_dir,
     };
     r.finish(Some(config))
-}
-
-fn listen(r: &mut Reader) -> Vec<Listen> {
-    let count = r.get::<Vec<figment::value::Value>>("listen").len();
-    if count == 0 {
-        r.mistake("listen", "at least one address is needed");
-    }
-    let mut found = Vec::new();
-    for (index, value) in r.get::<Vec<figment::value::Value>>("listen").into_iter().enumerate() {
-        let key = format!("listen[{index}]");
-        let raw: RawListen = match value.deserialize() {
-            Ok(raw) => raw,
-            Err(error) => {
-                r.mistake(key, &error.kind);
-                continue;
-            }
-        };
-        let Ok(address) = raw.address.parse::<SocketAddr>() else {
-            r.mistake(format!("{key}.address"), format!("{:?} is not \"IP:port\"", raw.address));
-            continue;
-        };
-        if raw.tls.is_none() && !address.ip().to_canonical().is_loopback() && !raw.plain_http_beyond_loopback {
-            let message = format!(
-                "plain HTTP on {address} would send passwords and tokens readable over the network; give it tls, or say \
-                 plain_http_beyond_loopback = true"
-            );
-            r.mistake(&key, message);
-        }
-        if let Some(tls) = &raw.tls {
-            for (name, file) in [("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
-                // Who may not look into the directory cannot say that.
-                if let Err(error) = std::fs::metadata(file)
-                    && error.kind() == std::io::ErrorKind::NotFound
-                {
-                    r.mistake(format!("{key}.tls.{name}"), format!("{}: {error}", file.display()));
-                }
-            }
-        }
-        let tls = raw.tls.map(|tls| Tls { cert_file: tls.cert_file, key_file: tls.key_file });
-        found.push(Listen { address, tls, plain_http_beyond_loopback: raw.plain_http_beyond_loopback });
-    }
-    found
 }
 
 fn engine(r: &mut Reader, data_dir: &Path) -> Engine {
@@ -351,146 +292,11 @@ fn log(r: &mut Reader) -> Log {
     Log { level: level.unwrap_or_default(), json: json.unwrap_or_default() }
 }
 
-fn operator(r: &mut Reader) -> Operator {
-    let metrics_in_api: bool = r.get("operator.metrics_in_api");
-    let plain_http_beyond_loopback: bool = r.get("operator.beyond_loopback");
-    let text: String = r.get("operator.listen");
-    if text.is_empty() {
-        return Operator { listen: None, metrics_in_api };
-    }
-    let Ok(address) = text.parse::<SocketAddr>() else {
-        r.mistake("operator.listen", format!("{text:?} is not \"IP:port\""));
-        return Operator { listen: None, metrics_in_api };
-    };
-    if !address.ip().to_canonical().is_loopback() && !plain_http_beyond_loopback {
-        let message =
-            format!("on {address} whoever reaches it could read the metrics; say operator.beyond_loopback = true");
-        r.mistake("operator.listen", message);
-    }
-    Operator { listen: Some(Listen { address, tls: None, plain_http_beyond_loopback }), metrics_in_api }
-}
-
 fn output(r: &mut Reader) -> Output {
     Output {
         exec_bytes: r.number("output.exec_bytes", 1024..=67_108_864),
         logs_bytes: r.number("output.logs_bytes", 1024..=67_108_864),
     }
-}
-
-fn profiles(r: &mut Reader) -> BTreeMap<String, Profile> {
-    let mut found = BTreeMap::new();
-    for name in r.names_in("profiles") {
-        let fits = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && name.len() <= 32;
-        if !fits {
-            r.mistake(format!("profiles.{name}"), "a profile's name is at most 32 of a-z, 0-9 and '-'");
-        }
-        let profile = profile(r, &name);
-        found.insert(name, profile);
-    }
-    found
-}
-
-fn profile(r: &mut Reader, name: &str) -> Profile {
-    // A key that this profile leaves out is read where the default profile has it.
-    let key = |r: &Reader, key: &str| {
-        let own = format!("profiles.{name}.{key}");
-        if r.has(&own) { own } else { format!("profiles.default.{key}") }
-    };
-    let keys = [
-        "memory_bytes",
-        "pids",
-        "cpus",
-        "open_files",
-        "log_bytes",
-        "capabilities",
-        "network",
-        "max_ports",
-        "port_address",
-        "durable",
-    ];
-    let [memory_bytes, pids, cpus, open_files, log_bytes, capabilities, network, max_ports, port_address, durable] =
-        keys.map(|name| key(r, name));
-    let seconds = ["expires_seconds", "max_expires_seconds", "idle_seconds"].map(|name| key(r, name));
-    let exec_seconds = ["exec_seconds", "max_exec_seconds"].map(|name| key(r, name));
-    let [ports, auto_ports] = ["ports", "auto_ports"].map(|name| key(r, name));
-    let limits = ContainerLimits {
-        memory_bytes: r.number(&memory_bytes, 6_291_456..=i64::MAX),
-        pids: r.number(&pids, 1..=4_194_304),
-        cpu_millis: (r.number(&cpus, 0.01..=1024.0) * 1000.0) as i64,
-        open_files: r.number(&open_files, 64..=1_048_576),
-        log_bytes: r.number(&log_bytes, 4096..=1_099_511_627_776),
-    };
-    let added: Vec<String> = r.get(&capabilities);
-    for capability in added.iter().filter(|capability| !ADDABLE_CAPABILITIES.contains(&capability.as_str())) {
-        r.mistake(&capabilities, format!("{capability:?} is none of {}", ADDABLE_CAPABILITIES.join(", ")));
-    }
-    let network = r.parsed(&network, str::parse).unwrap_or(NetworkMode::None);
-    let port_address =
-        r.parsed(&port_address, |text| text.parse::<IpAddr>().map_err(|_| format!("{text:?} is no IP address")));
-    Profile {
-        limits,
-        capabilities: added,
-        network,
-        max_ports: r.number(&max_ports, 0..=16),
-        port_address: port_address.unwrap_or(IpAddr::from([127, 0, 0, 1])),
-        ports: r.parsed(&ports, port_range).unwrap_or(LOWEST_PORT..=u16::MAX),
-        auto_ports: r.parsed(&auto_ports, port_range).unwrap_or(LOWEST_PORT..=u16::MAX),
-        durable: r.get(&durable),
-        expiry: expiry(r, &seconds),
-        exec_time: exec_time(r, &exec_seconds),
-    }
-}
-
-fn expiry(r: &mut Reader, [default, most, idle]: &[String; 3]) -> Expiry {
-    let mut seconds =
-        |key: &str| Some(Duration::from_secs(r.number(key, 0..=MAX_EXPIRY))).filter(|time| !time.is_zero());
-    let found = Expiry { default: seconds(default), most: seconds(most), idle: seconds(idle) };
-    if let (Some(given), Some(bound)) = (found.default, found.most)
-        && given > bound
-    {
-        r.mistake(default, "is more than max_expires_seconds");
-    }
-    found
-}
-
-fn exec_time(r: &mut Reader, [default, most]: &[String; 2]) -> ExecTime {
-    let mut seconds = |key: &str| Duration::from_secs(r.number(key, 1..=86_400));
-    let found = ExecTime { default: seconds(default), most: seconds(most) };
-    if found.default > found.most {
-        r.mistake(default, "is more than max_exec_seconds");
-    }
-    found
-}
-
-/// Ten years: the sum with any date we see fits its type.
-const MAX_EXPIRY: u64 = 10 * 365 * 86_400;
-
-/// Lowest host port a tenant may have (SECURITY rule 25).
-const LOWEST_PORT: u16 = 1024;
-
-fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let wrong = || format!("{text:?} is not FIRST-LAST within {LOWEST_PORT} to 65535");
-    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
-    let (first, last): (u16, u16) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
-    if first >= LOWEST_PORT && first <= last { Ok(first..=last) } else { Err(wrong()) }
-}
-
-/// What an administrator may add to the lean set. The rest of the kernel's list is root on the host by another name.
-const ADDABLE_CAPABILITIES: &[&str] = &["NET_RAW", "SYS_NICE", "SYS_PTRACE", "IPC_LOCK"];
-
-fn quotas(r: &mut Reader) -> Quotas {
-    let defaults = [
-        (Resource::Containers, r.number("quotas.containers", 0..=1_000_000)),
-        (Resource::Running, r.number("quotas.running", 0..=1_000_000)),
-        (Resource::Memory, r.number("quotas.memory_bytes", 0..=i64::MAX)),
-        (Resource::CpuMillis, (r.number("quotas.cpus", 0.0..=1_000_000.0) * 1000.0) as i64),
-        (Resource::Pids, r.number("quotas.pids", 0..=1_000_000_000)),
-        (Resource::Volumes, r.number("quotas.volumes", 0..=1_000_000)),
-        (Resource::StoredBytes, r.number("quotas.stored_bytes", 0..=i64::MAX)),
-        (Resource::Execs, r.number("quotas.execs", 0..=100_000)),
-        (Resource::Streams, r.number("quotas.streams", 0..=100_000)),
-    ];
-    Quotas { defaults: defaults.into() }
 }
 
 fn shares(r: &mut Reader) -> BTreeMap<String, Share> {

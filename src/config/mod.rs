@@ -3,9 +3,11 @@
 //! `config/podgate.toml` documents every key with its unit. Whatever is wrong is reported at once, each with its key.
 
 mod issuers;
+mod listen;
 mod live;
 mod load;
 mod network;
+mod profiles;
 mod reader;
 mod restart;
 
