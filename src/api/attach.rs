@@ -73,9 +73,11 @@ async fn tell(
     while let Some(piece) = output.next().await {
         let (output, bytes) = match piece {
             Ok(piece) => piece,
+            // Where the process goes on, it is the connection that ended.
             Err(error) => {
-                tracing::debug!(?error, "an attachment broke off");
-                return Close::failed("Podman is out of reach");
+                return tokio::time::timeout(KNOWN_WITHIN, ending(engine, grant))
+                    .await
+                    .unwrap_or_else(|_| error.into());
             }
         };
         let mut message = BytesMut::with_capacity(bytes.len() + 1);
@@ -98,8 +100,8 @@ async fn ending(engine: &Engine, grant: &ContainerGrant) -> Close {
         match engine.status(grant, engine.deadline()).await.map(|status| (status.is_running(), status.exit_code)) {
             Ok((true, _)) => tokio::time::sleep(ASK_EVERY).await,
             Ok((false, Some(code))) => return Close::done(format!("the main process ended with {code}")),
-            Err(error) if error.kind == Kind::NotFound => return Close::done("the container was removed"),
-            Ok((false, None)) | Err(_) => return Close::done("the main process ended"),
+            Ok((false, None)) => return Close::done("the main process ended"),
+            Err(error) => return error.into(),
         }
     }
 }

@@ -192,9 +192,8 @@ impl<H> Telling<H> {
                     self.over = Some(ExecTold::Exit(ExecExit::of(exit, self.begun)));
                 }
                 Err(error) => {
-                    tracing::warn!(?error, "a command is listened to no longer");
                     self.is_over = true;
-                    self.over = Some(ExecTold::End(EndReason::Failed.into()));
+                    self.over = Some(ExecTold::End(EndReason::of(&error).into()));
                 }
             }
         }

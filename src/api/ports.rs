@@ -70,10 +70,7 @@ async fn carry_out(output: &mut LiveOutput, sender: &Sender) -> Close {
                 }
             }
             Ok(Told::Ended(_)) => return Close::done("the connection inside ended"),
-            Err(error) => {
-                tracing::debug!(?error, "a tunnel broke off");
-                return Close::failed("the tunnel broke off");
-            }
+            Err(error) => return error.into(),
         }
     }
 }

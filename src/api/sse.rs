@@ -12,6 +12,7 @@ use poem_openapi::payload::EventStream;
 use poem_openapi::types::{Example, ToJSON, Type};
 use poem_openapi::{Enum, Object};
 
+use crate::domain::{Error, Kind};
 use crate::streams::{Ending, Open};
 
 /// How often a stream that has nothing to tell shows that it lives.
@@ -36,6 +37,20 @@ pub(super) enum EndReason {
     Unchecked,
     /// The gateway ends. Come again.
     Draining,
+}
+
+impl EndReason {
+    /// What an error says that ends a stream of something in a container.
+    pub(super) fn of(error: &Error) -> Self {
+        match error.kind {
+            Kind::Conflict => Self::Stopped,
+            Kind::NotFound => Self::Gone,
+            _ => {
+                tracing::warn!(?error, "a stream broke off");
+                Self::Failed
+            }
+        }
+    }
 }
 
 /// The last event of a stream, `end`.

@@ -15,7 +15,7 @@ use super::model::answer;
 use super::parameter::Flag;
 use super::sse::{EndReason, Events, StreamEnd, Told, events};
 use super::{Context, Tag};
-use crate::domain::{Kind, timestamp_ms};
+use crate::domain::timestamp_ms;
 use crate::engine::{Engine, Sample};
 use crate::policy::Read;
 use crate::policy::grant::ContainerGrant;
@@ -188,14 +188,7 @@ fn watched(engine: Engine, grant: ContainerGrant, first: Sample, every: Duration
                 let told = StatsEvent::Stats(shape(&sample, &last));
                 return Some((told, Some((engine, grant, sample, ticks))));
             }
-            Err(error) => match error.kind {
-                Kind::Conflict => EndReason::Stopped,
-                Kind::NotFound => EndReason::Gone,
-                _ => {
-                    tracing::warn!(?error, "a container is watched no longer");
-                    EndReason::Failed
-                }
-            },
+            Err(error) => EndReason::of(&error),
         };
         Some((StatsEvent::End(reason.into()), None))
     })

@@ -181,8 +181,10 @@ impl Engine {
         let session = Session::of(created?)?;
         let path = format!("/v4.0.0/libpod/exec/{}/start", session.id);
         let body = json!({"Detach": false, "Tty": false}).to_string();
-        let connection = deadline.bound(self.wire.hijack(&path, body.into())).await?;
-        Ok((session, Hijacked::new(connection)))
+        match deadline.bound(self.wire.hijack(&path, body.into())).await {
+            Ok(connection) => Ok((session, Hijacked::new(connection))),
+            Err(error) => Err(self.broken(grant, error).await),
+        }
     }
 
     /// The exit code of a process whose streams have ended, asked for at once: Podman forgets it

@@ -84,7 +84,13 @@ impl Engine {
             };
             loop {
                 let runs = self.status(grant, self.deadline()).await?.is_running();
-                self.tell_from(grant, &mut position, runs, tell).await?;
+                if let Err(error) = self.tell_from(grant, &mut position, runs, tell).await {
+                    match self.broken(grant, error).await {
+                        // What is there of it is told yet.
+                        error if runs && error.kind == Kind::Conflict => continue,
+                        error => return Err(error),
+                    }
+                }
                 if !runs {
                     return send(tell, Followed::Stopped).await;
                 }

@@ -244,7 +244,10 @@ impl LiveOutput {
             // A command may end its container.
             self.engine.look_again(self.grant.engine_id());
         }
-        told
+        match told {
+            Err(error) => Err(self.engine.broken(&self.grant, error).await),
+            told => told,
+        }
     }
 
     async fn hear(&mut self) -> Result<Told> {

@@ -45,7 +45,8 @@ impl Engine {
             }
         };
         let cut_short = match Deadline::after(request.timeout).or_none(talk).await {
-            Some(finished) => finished?,
+            Some(Ok(finished)) => finished,
+            Some(Err(error)) => return Err(self.broken(grant, error).await),
             None => Some(Ended::TimedOut),
         };
         let ended = match cut_short {

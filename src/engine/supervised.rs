@@ -19,8 +19,8 @@ use crate::policy::grant::{Audited, ContainerGrant};
 /// How much longer than the command the agent may take: killing a tree on a busy machine.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
-/// How long a container may take to tell how it is.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long Podman may take to note that a container stopped.
+const NOTED: Duration = Duration::from_secs(1);
 
 /// The most that is kept of what is said beside the agent: Podman's own words.
 const MAX_WORDS: usize = 4096;
@@ -79,8 +79,12 @@ impl Engine {
             let _ = agent.orders.send(order).await;
             agent.reports.next().await
         };
-        let started = deadline.bound(started).await?;
+        let started = deadline.bound(started).await;
         drop(touched);
+        let started = match started {
+            Ok(started) => started,
+            Err(error) => return Err(self.broken(grant, error).await),
+        };
         match started {
             Some(Report::Started) => Ok(Some(agent)),
             Some(Report::Failed(failure)) => Err(not_started(failure)),
@@ -207,8 +211,33 @@ impl Engine {
     /// lives on.
     pub(super) async fn lost(&self, grant: &ContainerGrant, session: &Session) -> Result<(i64, bool)> {
         let code = self.exit_code(session).await?;
-        let status = self.status(grant, Deadline::after(LOOK)).await;
-        Ok((code, status.is_ok_and(|status| !status.is_running())))
+        let status = self.status(grant, self.deadline()).await;
+        let stopped = match status {
+            Ok(status) => !status.is_running(),
+            Err(error) => error.kind == Kind::NotFound,
+        };
+        Ok((code, stopped))
+    }
+
+    /// What it means that a connection into a container broke off: mostly that the container went away under it.
+    pub(super) async fn broken(&self, grant: &ContainerGrant, error: Error) -> Error {
+        if error.kind != Kind::EngineDown {
+            return error;
+        }
+        // Processes are gone a moment before Podman knows of it.
+        let noted = Deadline::after(NOTED);
+        loop {
+            // Podman tells it behind a removal, which may take its time.
+            match self.status(grant, self.deadline()).await {
+                Ok(status) if !matches!(status.word.as_str(), "running" | "paused") => {
+                    return error.said(Kind::Conflict, "the container stopped meanwhile");
+                }
+                Ok(_) if noted.left().is_zero() => return error,
+                Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(gone) if gone.kind == Kind::NotFound => return gone,
+                Err(_) => return error,
+            }
+        }
     }
 }
 

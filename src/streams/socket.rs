@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
 
 use super::Ending;
+use crate::domain;
 
 /// Longest message taken, in bytes, and longest frame.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -127,6 +128,20 @@ impl Close {
             Error::Protocol(_) => Some(Self::new(CloseCode::Protocol, "this is not RFC 6455")),
             Error::Utf8(_) => Some(Self::new(CloseCode::Invalid, "a text message is UTF-8")),
             _ => None,
+        }
+    }
+}
+
+impl From<domain::Error> for Close {
+    /// What ends a talk with something in a container.
+    fn from(error: domain::Error) -> Self {
+        match error.kind {
+            domain::Kind::NotFound => Self::done("the container was removed"),
+            domain::Kind::Conflict => Self::done("the container stopped"),
+            _ => {
+                tracing::warn!(?error, "a WebSocket broke off");
+                Self::failed("Podman is out of reach")
+            }
         }
     }
 }

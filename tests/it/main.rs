@@ -62,6 +62,7 @@ mod supervised;
 mod terminal;
 mod tokens;
 mod tunnels;
+mod under_way;
 mod users;
 mod volumes;
 mod watching;

@@ -147,10 +147,7 @@ impl Session {
                     self.used();
                 }
                 Ok(Told::Ended(exit)) => return End { exit: Some(exit), close: Close::done("the command ended") },
-                Err(error) => {
-                    tracing::warn!(?error, "a terminal broke off");
-                    return End { exit: None, close: Close::failed("Podman is out of reach") };
-                }
+                Err(error) => return End { exit: None, close: error.into() },
             }
         }
     }

@@ -85,7 +85,7 @@ impl ChangingFiles {
             },
             token: rand::random(),
         });
-        self.files.visit.talk.have_done(&ask).await?;
+        self.files.visit.have_done(&ask).await?;
         while let Some(bytes) = content.next().await {
             // An error leaves the agent without the end of it, which takes it back.
             self.send(&bytes?).await?;
@@ -95,7 +95,7 @@ impl ChangingFiles {
 
     /// Removes a file, a link or a directory.
     pub async fn remove(&mut self, path: &ContainerPath, recursive: bool) -> Result<()> {
-        self.files.visit.talk.have_done(&Ask::Remove { path: path.as_str().into(), recursive }).await.map(drop)
+        self.files.visit.have_done(&Ask::Remove { path: path.as_str().into(), recursive }).await.map(drop)
     }
 
     /// Makes a directory, with those above it where it says `parents`; whether it is new.
@@ -125,7 +125,7 @@ impl ChangingFiles {
         mut archive: impl Stream<Item = Result<Bytes>> + Unpin,
     ) -> Result<Unpacked> {
         let ask = Ask::Unpack { path: path.as_str().into(), token: rand::random() };
-        self.files.visit.talk.have_done(&ask).await?;
+        self.files.visit.have_done(&ask).await?;
         let mut reader = ArchiveReader::default();
         let mut unpacked = Unpacked::default();
         let wrong = |message: String| Error::invalid(format!("the archive has {message}"));
@@ -141,7 +141,7 @@ impl ChangingFiles {
                             return Err(wrong(message));
                         }
                         unpacked.count(&entry);
-                        self.files.visit.talk.say(&Ask::Entry(meaning::agent_entry(entry))).await?;
+                        self.files.visit.say(&Ask::Entry(meaning::agent_entry(entry))).await?;
                         self.go_on().await?;
                     }
                     Piece::Content(bytes) => self.send(&bytes).await?,
@@ -149,13 +149,13 @@ impl ChangingFiles {
             }
         }
         reader.finish().map_err(wrong)?;
-        self.files.visit.talk.have_done(&Ask::Finish).await?;
+        self.files.visit.have_done(&Ask::Finish).await?;
         Ok(unpacked)
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<()> {
         for chunk in bytes.chunks(FILES_CHUNK) {
-            self.files.visit.talk.say(&Ask::Data(chunk.to_vec())).await?;
+            self.files.visit.say(&Ask::Data(chunk.to_vec())).await?;
             self.go_on().await?;
         }
         Ok(())
@@ -163,8 +163,8 @@ impl ChangingFiles {
 
     /// A refusal in the middle, if there was one.
     async fn go_on(&mut self) -> Result<()> {
-        let talk = &mut self.files.visit.talk;
-        if talk.is_answered() { talk.hear().await.and_then(|tell| Err(nonsense(&tell))) } else { Ok(()) }
+        let visit = &mut self.files.visit;
+        if visit.is_answered() { visit.hear().await.and_then(|tell| Err(nonsense(&tell))) } else { Ok(()) }
     }
 }
 

@@ -61,11 +61,11 @@ impl Files {
 
     /// The directory's entries after this name.
     pub async fn list(&mut self, path: &TreePath, after: Option<Vec<u8>>, limit: u32) -> Result<Listing> {
-        let talk = &mut self.visit.talk;
-        talk.say(&Ask::List { path: path.as_str().into(), after, limit }).await?;
+        let visit = &mut self.visit;
+        visit.say(&Ask::List { path: path.as_str().into(), after, limit }).await?;
         let mut entries = Vec::new();
         loop {
-            match talk.hear().await? {
+            match visit.hear().await? {
                 Tell::Entry(entry) if entries.len() < limit as usize => entries.push(meaning::entry(entry)),
                 Tell::Done(more) => return Ok(Listing { entries, more: more == 1 }),
                 other => return Err(nonsense(&other)),
@@ -96,11 +96,11 @@ impl Files {
 
     /// The next bytes of so many that are to come; none at their end.
     async fn next_bytes(&mut self, ask: Option<Ask>, left: u64) -> Result<Option<Bytes>> {
-        let talk = &mut self.visit.talk;
+        let visit = &mut self.visit;
         if let Some(ask) = ask {
-            talk.say(&ask).await?;
+            visit.say(&ask).await?;
         }
-        match talk.hear().await? {
+        match visit.hear().await? {
             Tell::Data(bytes) if bytes.len() as u64 <= left => Ok(Some(bytes.into())),
             Tell::Done(_) if left == 0 => Ok(None),
             other => Err(nonsense(&other)),
@@ -109,7 +109,7 @@ impl Files {
 
     /// A tar archive of a file, or of a directory and all in it.
     pub async fn pack(mut self, path: &TreePath) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
-        self.visit.talk.say(&Ask::Pack { path: path.as_str().into() }).await?;
+        self.visit.say(&Ask::Pack { path: path.as_str().into() }).await?;
         let mut packing = Packing { files: self, writer: ArchiveWriter::default(), left: 0 };
         // What cannot be is told before anything is sent.
         let first = packing.next().await?;
@@ -126,7 +126,7 @@ impl Files {
     }
 
     async fn have_info(&mut self, ask: &Ask) -> Result<(FileInfo, bool)> {
-        match self.visit.talk.ask(ask).await? {
+        match self.visit.ask(ask).await? {
             Tell::Info(info, made) => Ok((meaning::info(info), made)),
             other => Err(nonsense(&other)),
         }
@@ -144,7 +144,7 @@ struct Packing {
 impl Packing {
     /// The next bytes, and whether they are the last.
     async fn next(&mut self) -> Result<(Bytes, bool)> {
-        match self.files.visit.talk.hear().await? {
+        match self.files.visit.hear().await? {
             Tell::Entry(entry) if self.left == 0 => {
                 let entry = meaning::entry(entry);
                 if entry.info.kind == FileKind::File {
@@ -164,7 +164,7 @@ impl Packing {
 
 /// A failure in the middle of an answer that began, as the connection sees it.
 pub fn cut(error: Error) -> std::io::Error {
-    if error.kind != Kind::Conflict {
+    if !matches!(error.kind, Kind::Conflict | Kind::NotFound) {
         tracing::warn!(?error, "an answer was cut");
     }
     std::io::Error::other(error.to_string())

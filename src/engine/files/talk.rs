@@ -87,20 +87,6 @@ impl Talk {
     pub(super) fn is_answered(&self) -> bool {
         self.heard.tells.iter().any(|tell| !matches!(tell, Tell::Busy))
     }
-
-    /// Asks, and hears the answer.
-    pub(super) async fn ask(&mut self, ask: &Ask) -> Result<Tell> {
-        self.say(ask).await?;
-        self.hear().await
-    }
-
-    /// Asks for something that is answered by its being done.
-    pub(super) async fn have_done(&mut self, ask: &Ask) -> Result<u64> {
-        match self.ask(ask).await? {
-            Tell::Done(number) => Ok(number),
-            other => Err(nonsense(&other)),
-        }
-    }
 }
 
 impl Heard {

@@ -5,8 +5,9 @@
 //! without it, a visitor sees what lies on the disk.
 
 use podgate_agent::protocol;
+use podgate_agent::protocol::files::{Ask, Tell};
 
-use super::talk::Talk;
+use super::talk::{Talk, nonsense};
 use super::visitor::Stay;
 use crate::domain::{Error, ExecUser, Kind, Result};
 use crate::engine::exec::Process;
@@ -18,7 +19,9 @@ const WORDS: [&str; 2] = [protocol::PATH, "files"];
 
 /// A visit that lasts until this is dropped. The connection goes first, which is the agent's end.
 pub(super) struct Visit {
-    pub talk: Talk,
+    talk: Talk,
+    engine: Engine,
+    grant: ContainerGrant,
     _stay: Option<Stay>,
     _lane: Lane,
 }
@@ -27,11 +30,59 @@ impl Visit {
     /// Begins one, as soon as the tenant may have one more.
     pub(super) async fn begin(engine: &Engine, grant: &ContainerGrant, deadline: Deadline) -> Result<Self> {
         let lane = engine.transfers.enter(grant.tenant(), deadline).await?;
-        if let Some(talk) = Self::within(engine, grant, deadline).await? {
-            return Ok(Self { talk, _stay: None, _lane: lane });
+        let (talk, stay) = match Self::within(engine, grant, deadline).await? {
+            Some(talk) => (talk, None),
+            None => match Stay::begin(engine, grant, deadline).await {
+                Ok((talk, stay)) => (talk, Some(stay)),
+                Err(error) => return Err(unless_gone(engine, grant, error).await),
+            },
+        };
+        Ok(Self { talk, engine: engine.clone(), grant: grant.clone(), _stay: stay, _lane: lane })
+    }
+
+    /// Asks, and does not wait for an answer.
+    pub(super) async fn say(&mut self, ask: &Ask) -> Result<()> {
+        let said = self.talk.say(ask).await;
+        self.explained(said).await
+    }
+
+    /// The next thing said. A refusal is an error.
+    pub(super) async fn hear(&mut self) -> Result<Tell> {
+        let heard = self.talk.hear().await;
+        self.explained(heard).await
+    }
+
+    /// Asks, and hears the answer.
+    pub(super) async fn ask(&mut self, ask: &Ask) -> Result<Tell> {
+        self.say(ask).await?;
+        self.hear().await
+    }
+
+    /// Asks for something that is answered by its being done.
+    pub(super) async fn have_done(&mut self, ask: &Ask) -> Result<u64> {
+        match self.ask(ask).await? {
+            Tell::Done(number) => Ok(number),
+            other => Err(nonsense(&other)),
         }
-        let (talk, stay) = Stay::begin(engine, grant, deadline).await?;
-        Ok(Self { talk, _stay: Some(stay), _lane: lane })
+    }
+
+    /// Whether something was said that ends what is going on.
+    pub(super) fn is_answered(&self) -> bool {
+        self.talk.is_answered()
+    }
+
+    /// Where the conversation broke off, with what became of the container.
+    async fn explained<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Err(error) if error.kind == Kind::EngineDown => match self.engine.broken(&self.grant, error).await {
+                // Podman may be well: its words are not known here.
+                error if error.kind == Kind::EngineDown => {
+                    Err(error.said(Kind::EngineDown, "the way to the container's files broke off; try again"))
+                }
+                error => Err(error),
+            },
+            outcome => outcome,
+        }
     }
 
     /// In the container itself; none where that cannot be.
@@ -57,5 +108,17 @@ impl Visit {
                 Ok(None)
             }
         }
+    }
+}
+
+/// Why nobody could visit: it may be that the container was removed meanwhile, of which Podman says many things.
+async fn unless_gone(engine: &Engine, grant: &ContainerGrant, error: Error) -> Error {
+    if !matches!(error.kind, Kind::Engine | Kind::EngineDown | Kind::NoPath) {
+        return error;
+    }
+    match engine.status(grant, engine.deadline()).await {
+        Err(gone) if gone.kind == Kind::NotFound => gone,
+        Ok(status) if status.word == "removing" => error.said(Kind::Conflict, "the container is being removed"),
+        _ => error,
     }
 }
