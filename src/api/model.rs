@@ -82,7 +82,7 @@ macro_rules! answer {
         $vis struct $name {
             /// Always true.
             success: bool,
-            /// What was asked for.
+            $(#[$doc])*
             $field: $type,
         }
 

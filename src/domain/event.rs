@@ -26,7 +26,8 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    const ALL: [Self; 9] = [
+    /// All of them.
+    pub const ALL: [Self; 9] = [
         Self::Created,
         Self::Started,
         Self::Restarted,

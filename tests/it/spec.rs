@@ -73,6 +73,12 @@ fn every_operation_explains_itself() {
         assert!(operation["tags"].as_array().is_some_and(|tags| !tags.is_empty()), "{at} has no tag");
         let answers = operation["responses"].as_object();
         assert!(answers.is_some_and(|all| all.contains_key("200") || all.contains_key("101")), "{at}");
+        for answer in answers.unwrap().values().filter(|answer| answer.get("$ref").is_none()) {
+            assert!(answer["description"].as_str().is_some_and(|text| !text.is_empty()), "{at}: {answer}");
+            // Of one event, as generators want it.
+            let stream = &answer["content"]["text/event-stream"]["schema"];
+            assert!(stream.is_null() || stream["$ref"].is_string(), "{at}: {stream}");
+        }
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             assert!(parameter["description"].is_string(), "{at}: {parameter}");
         }

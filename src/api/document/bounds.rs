@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::containers::STATUSES;
+use super::schemas::reference;
 use crate::domain::Signal;
 
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$";
@@ -18,9 +18,6 @@ const FILE: &str = "^(?:/(?!\\.{1,2}(?:/|$))[^/\\x00-\\x1f\\x7f-\\x9f]{1,255})+$
 const IMAGE: &str = "^(?![0-9a-fA-F]{12,}$)(?:[A-Za-z0-9][A-Za-z0-9-]*(?:\\.[A-Za-z0-9][A-Za-z0-9-]*)*(?::[0-9]{1,5})?/)?\
                      [a-z0-9]+(?:(?:\\.|[_-]+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\\.|[_-]+)[a-z0-9]+)*)*\
                      (?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})?$";
-/// RFC 3339. No format `date-time`: generated Rust would need one more library for it, and answers have none either.
-const TIME: &str = "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\
-                    (?:\\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$";
 /// The longest that anything is made for: ten years.
 const MOST_SECONDS: i64 = 315_360_000;
 const MODE: &str = "^0?[0-7]{3,4}$";
@@ -71,7 +68,6 @@ fn of_property(schema: &str, name: &str) -> Option<Value> {
 /// The bounds of a string parameter of an operation.
 fn of_parameter(operation: &str, name: &str) -> Option<Value> {
     match (operation, name) {
-        (_, "status") => Some(json!({"pattern": format!("^(?:{})$", STATUSES.join("|"))})),
         ("listAuditEntries", "cursor") => Some(json!({"pattern": "^[0-9]{1,18}\\.[0-9a-f]{64}$"})),
         ("listContainerFiles", "cursor") => Some(json!({"pattern": BASE64_URL, "maxLength": 340})),
         (_, "cursor") => Some(json!({"pattern": "^-?[0-9]{1,18}\\..*$"})),
@@ -82,8 +78,7 @@ fn of_parameter(operation: &str, name: &str) -> Option<Value> {
         (_, "port") => Some(json!({"pattern": PORT})),
         ("openTerminal", "user") => Some(json!({"pattern": USER})),
         ("openTerminal", "workdir") => Some(json!({"pattern": PATH, "maxLength": 4095})),
-        (_, "since" | "until") => Some(json!({"pattern": TIME})),
-        (_, "outcome") => Some(json!({"pattern": "^(?:success|failed|refused|unknown)$"})),
+        (_, "since" | "until") => Some(json!({"format": "date-time"})),
         ("getContainerFileContent" | "putContainerFileContent" | "removeContainerFile", "path") => {
             Some(json!({"pattern": FILE, "maxLength": 4095}))
         }
@@ -91,6 +86,15 @@ fn of_parameter(operation: &str, name: &str) -> Option<Value> {
         (_, "mode") => Some(json!({"pattern": MODE})),
         (_, "owner") => Some(json!({"pattern": OWNER})),
         (_, "If-Match" | "If-None-Match") => Some(json!({"pattern": TAGS})),
+        _ => None,
+    }
+}
+
+/// The closed set that a string parameter is of.
+fn set_of_parameter(name: &str) -> Option<&'static str> {
+    match name {
+        "status" => Some("ContainerStatus"),
+        "outcome" => Some("AuditOutcome"),
         _ => None,
     }
 }
@@ -105,9 +109,13 @@ pub(super) fn bound_parameters(operation: &mut Value) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         let bounds = parameter["name"].as_str().and_then(|name| of_parameter(&id, name));
+        let set = parameter["name"].as_str().and_then(set_of_parameter);
         let schema = &mut parameter["schema"];
         if schema["type"] == "string" {
             extend(schema, bounds);
+            if let Some(set) = set {
+                *schema = reference(set);
+            }
         }
         // The generator says that it is unsigned, in a format of its own, and not what follows from that.
         if schema["format"].as_str().is_some_and(|format| format.starts_with("uint")) && schema["minimum"].is_null() {

@@ -2,8 +2,9 @@
 //!
 //! poem-openapi writes OpenAPI 3.0.0 with `; charset=utf-8` in media types, knows no shared responses and no scopes
 //! beside OAuth2's, does not say that unknown fields are refused, and leaves out of an example what is write-only.
-//! Generated clients are the measure: what a generator stumbles over is mended here ([`schemas`]).
+//! Generated clients are the measure: what a generator stumbles over is mended here ([`schemas`], [`answers`]).
 
+mod answers;
 mod bounds;
 mod failures;
 mod schemas;
@@ -40,13 +41,11 @@ pub fn mended(generated: &str) -> Result<Value> {
         },
     ]);
     document["info"]["contact"] = json!({"name": "The Podgate developers"});
-    document["info"]["description"] = json!(
-        "An authenticated, multi-tenant API for containers on one Podman host. Get a token from `POST /auth/token` \
-         and send it as `Authorization: Bearer`. Names of containers are per tenant."
-    );
+    document["info"]["description"] = json!(include_str!("description.md").trim_end());
     document["info"]["license"] = json!({"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"});
     plain_media_types(&mut document);
     examples_of_bytes(&mut document["paths"]);
+    answers::one_event_each(&mut document["paths"]);
     for item in members(&mut document["paths"]) {
         members(item).for_each(one_body_type);
     }
@@ -64,6 +63,7 @@ pub fn mended(generated: &str) -> Result<Value> {
         ],
     });
     schemas::mend(&mut document["components"]["schemas"]);
+    answers::describe(&mut document);
     document["components"]["responses"] = failures::responses();
     drop_unused(&mut document);
     let token_url = format!("{PREFIX}/auth/token");

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::bounds;
+use crate::api::containers::STATUSES;
 use crate::api::contract::is_request;
-use crate::domain::{PullPolicy, Resource, Role, Scope};
+use crate::domain::{EventKind, PullPolicy, Resource, Role, Scope};
 
 /// What stands in an example for what the generator leaves out of it because it is write-only.
 const SECRET: &str = "correct horse battery staple";
@@ -17,8 +18,9 @@ pub(super) fn mend(schemas: &mut Value) {
     let types: Map<String, Value> =
         schemas.iter().map(|(name, schema)| (name.clone(), schema["type"].clone())).collect();
     for (name, schema) in schemas {
-        for property in properties(schema) {
-            refer(name, property);
+        for (property_name, property) in properties(schema) {
+            refer(name, property_name, property);
+            time(property);
         }
         if is_request(name) {
             schema["additionalProperties"] = json!(false);
@@ -44,6 +46,12 @@ fn shared() -> Map<String, Value> {
         ("Scope", set("What an operation needs.", Scope::ALL.map(Scope::as_str).to_vec())),
         ("Resource", set("What a quota bounds.", Resource::ALL.map(Resource::as_str).to_vec())),
         ("PullPolicy", set("How far to go to get an image.", PullPolicy::ALL.map(PullPolicy::as_str).to_vec())),
+        ("ContainerStatus", set("How a container is.", STATUSES.to_vec())),
+        ("ContainerEventType", set("What happened to a container.", EventKind::ALL.map(EventKind::as_str).to_vec())),
+        ("ContainerChange", set("What was done to a container.", CHANGES.to_vec())),
+        ("AuditOutcome", set("How something ended.", vec!["success", "failed", "refused", "unknown"])),
+        ("Health", set("Whether work can be done.", vec!["healthy", "unhealthy"])),
+        ("PodmanHealth", set("Whether Podman answers.", vec!["connected", "disconnected"])),
     ];
     let map = |what: &str, values: &str| {
         json!({
@@ -61,10 +69,25 @@ const ENUMERATED: &[(&str, &str, &str)] = &[
     ("ResourceUsage", "resource", "Resource"),
     ("CreateContainerRequest", "pull", "PullPolicy"),
     ("PullImageRequest", "policy", "PullPolicy"),
+    ("ContainerEvent", "type", "ContainerEventType"),
+    ("ContainerState", "status", "ContainerChange"),
+    ("AuditItem", "outcome", "AuditOutcome"),
+    ("HealthResponse", "status", "Health"),
+    ("HealthResponse", "podman", "PodmanHealth"),
 ];
 
+/// What an operation on a container says it did.
+const CHANGES: &[&str] = &["started", "stopped", "restarted", "paused", "unpaused", "signalled"];
+
+/// A text that is said to be a time is one, also for generators.
+fn time(property: &mut Value) {
+    if property["type"] == "string" && property["description"].as_str().is_some_and(|text| text.contains("RFC 3339")) {
+        property["format"] = json!("date-time");
+    }
+}
+
 /// Has a property refer to the named schema that it is, with its own description.
-fn refer(schema: &str, (name, property): (&String, &mut Value)) {
+fn refer(schema: &str, name: &str, property: &mut Value) {
     // The generator puts the description into a second, anonymous part.
     if let Some(Value::Array(parts)) = property.get_mut("allOf") {
         parts.retain(|part| part.get("$ref").is_some());
@@ -87,7 +110,7 @@ fn described(schema: &str, property: &Value) -> Value {
     json!({"allOf": [reference(schema)], "description": property["description"]})
 }
 
-fn reference(schema: &str) -> Value {
+pub(super) fn reference(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
 }
 
@@ -151,7 +174,7 @@ fn failure() -> Map<String, Value> {
         json!({
             "success": {"type": "boolean", "description": "Always false."},
             "error": reference("ErrorBody"),
-            "timestamp": text("RFC 3339, UTC."),
+            "timestamp": {"type": "string", "format": "date-time", "description": "RFC 3339, UTC."},
             "request_id": text("The answer's `X-Request-Id`; quote it when you ask for help."),
         }),
     );
