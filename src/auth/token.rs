@@ -110,8 +110,8 @@ impl Keys {
         })
     }
 
-    fn of_secret(secret: &config::Secret) -> Self {
-        let secret = secret.expose().as_bytes();
+    fn of_secret(secret: &config::Secret<Vec<u8>>) -> Self {
+        let secret = secret.expose();
         Self {
             algorithm: Algorithm::HS256,
             signing_kid: SECRET_KID.into(),

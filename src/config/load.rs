@@ -184,11 +184,22 @@ fn secret_of(r: &mut Reader, key: &str, file: &Path) -> Option<String> {
 /// As many bytes as the digest has, at least (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-fn hs256_secret(r: &mut Reader) -> Option<Secret> {
-    let file: PathBuf = r.get("auth.hs256_secret_file");
-    let secret = secret_of(r, "auth.hs256_secret_file", &file)?;
+fn hs256_secret(r: &mut Reader) -> Option<Secret<Vec<u8>>> {
+    let key = "auth.hs256_secret_file";
+    let file: PathBuf = r.get(key);
+    if file.as_os_str().is_empty() {
+        return None;
+    }
+    let mut secret =
+        std::fs::read(&file).map_err(|error| r.mistake(key, format!("{}: {error}", file.display()))).ok()?;
     if secret.len() < MIN_SECRET_BYTES {
-        r.mistake("auth.hs256_secret_file", format!("holds fewer than {MIN_SECRET_BYTES} bytes"));
+        r.mistake(key, format!("holds fewer than {MIN_SECRET_BYTES} bytes"));
+    }
+    // Any bytes, so one that looks like the end of a line may be one of them.
+    for end in [b'\n', b'\r'] {
+        if secret.len() > MIN_SECRET_BYTES && secret.last() == Some(&end) {
+            secret.pop();
+        }
     }
     Some(Secret(secret))
 }

@@ -159,18 +159,18 @@ pub enum Store {
     Postgres(Secret),
 }
 
-/// Text that no log and no error shows.
+/// Text, or bytes, that no log and no error shows.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret<T = String>(T);
 
-impl Secret {
+impl<T> Secret<T> {
     /// For whoever needs it.
-    pub fn expose(&self) -> &str {
+    pub fn expose(&self) -> &T {
         &self.0
     }
 }
 
-impl fmt::Debug for Secret {
+impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
     }
@@ -188,7 +188,7 @@ pub struct Auth {
     /// Forgiven clock difference.
     pub leeway_seconds: u64,
     /// Signs tokens by HS256 instead of a key of the store.
-    pub hs256_secret: Option<Secret>,
+    pub hs256_secret: Option<Secret<Vec<u8>>>,
     /// Life of a session: how long its refresh tokens are good.
     pub session_seconds: u64,
     /// Memory of one argon2id hash.

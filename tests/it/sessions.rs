@@ -163,17 +163,37 @@ async fn keys_change_and_tokens_stay() {
 #[tokio::test]
 async fn a_secret_of_the_operators_can_sign() {
     let site = Site::new();
-    let file = site.dir.join("secret");
-    std::fs::write(&file, "too short\n").unwrap();
+    let (tenant, file) = (site.tenant(), site.dir.join("secret"));
     let site = site.set("auth.hs256_secret_file", file.display());
-    let refused = site.run(&["check-config"], "");
-    assert!(refused.code == 64 && refused.stderr.contains("auth.hs256_secret_file"), "{}", refused.stderr);
-    std::fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
-    let story = Story::at(site).await;
-    story.client.get("/containers").await.ok();
-    let published = story.client.anonymous().get("/.well-known/jwks.json").await;
-    assert_eq!(published.json(), json!({"keys": []}));
-    let header = story.client.token.as_ref().unwrap().split('.').next().unwrap().to_owned();
-    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
-    assert_eq!(header["alg"], "HS256");
+    for short in [&b"too short\n"[..], &[0xff; 31], b""] {
+        std::fs::write(&file, short).unwrap();
+        let refused = site.run(&["check-config"], "");
+        assert!(refused.code == 64 && refused.stderr.contains("auth.hs256_secret_file"), "{}", refused.stderr);
+    }
+    // Any bytes, whatever they mean as text; the end of a line is one of them only where it has to be.
+    let random: Vec<u8> = (0..32).map(|_| rand::random()).chain([0xff, 0]).collect();
+    let text = "0123456789abcdef0123456789abcdef";
+    let ended = format!("{text}\r\n");
+    let cases = [
+        (random.as_slice(), random.as_slice()),
+        (&[b'\n'; 32], &[b'\n'; 32]),
+        (b"0123456789abcdef0123456789abcde\n", b"0123456789abcdef0123456789abcde\n"),
+        (ended.as_bytes(), text.as_bytes()),
+    ];
+    for (content, secret) in cases {
+        std::fs::write(&file, content).unwrap();
+        let mut expected = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+        expected.set_audience(&["podgate"]);
+        let key = jsonwebtoken::DecodingKey::from_secret(secret);
+        let verified = jsonwebtoken::decode::<Value>(&site.token(&tenant.login("operator")), &key, &expected);
+        assert!(verified.is_ok(), "{content:?}: {verified:?}");
+    }
+    for content in [&random, text.as_bytes()] {
+        std::fs::write(&file, content).unwrap();
+        let gateway = site.start().await;
+        let client = gateway.client(&site.token(&tenant.login("operator")));
+        client.get("/containers").await.ok();
+        let published = client.anonymous().get("/.well-known/jwks.json").await;
+        assert_eq!(published.json(), json!({"keys": []}));
+    }
 }

@@ -82,7 +82,7 @@ async fn a_token_is_taken_only_whole() {
     assert!(is_taken(&story.client, &forger.with(json!({}))).await);
     assert!(is_taken(&story.client, &forger.with(json!({"exp": now + 5}))).await);
 
-    for claim in ["iss", "aud", "sub", "jti", "iat", "exp", "sid", "epoch"] {
+    for claim in ["iss", "aud", "sub", "jti", "iat", "nbf", "exp", "sid", "epoch"] {
         assert!(!is_taken(&story.client, &forger.without(claim)).await, "without {claim}");
     }
     for changes in [
