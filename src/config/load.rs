@@ -15,7 +15,7 @@ use super::{
     Audit, Auth, Config, DEFAULTS, Engine, Http, Idempotency, Images, Limits, Log, Mistake, Mistakes, Network, Output,
     Rate, Secret, Share, SignIns, SlowRate, Store,
 };
-use crate::domain::{ImageRef, ImageRequest, PullPolicy};
+use crate::domain::{CgroupParent, ImageRef, ImageRequest, PullPolicy};
 
 impl Config {
     /// The defaults alone, for tests of what stands on them.
@@ -110,6 +110,9 @@ fn engine(r: &mut Reader, data_dir: &Path) -> Engine {
         let path = url.strip_prefix("unix://").filter(|path| path.starts_with('/'));
         path.map(PathBuf::from).ok_or_else(|| format!("{url:?} is not unix:///absolute/path"))
     });
+    let cgroup_parent = r.parsed("engine.cgroup_parent", |parent| {
+        if parent.is_empty() { Ok(None) } else { CgroupParent::parse(parent).map(Some) }
+    });
     Engine {
         socket: socket.unwrap_or_default(),
         max_workers: r.number("engine.max_workers", 1..=1000),
@@ -119,6 +122,7 @@ fn engine(r: &mut Reader, data_dir: &Path) -> Engine {
         seccomp_path: if seccomp_is_ours { data_dir.join("seccomp.json") } else { seccomp },
         seccomp_is_ours,
         first_user_id: Some(first_user_id).filter(|first| *first != 0),
+        cgroup_parent: cgroup_parent.flatten(),
     }
 }
 

@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::domain::{ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource, TenantSlug};
+use crate::domain::{
+    CgroupParent, ContainerLimits, ImageRef, ImageRequest, NetworkMode, PullPolicy, Resource, TenantSlug,
+};
 
 pub use issuers::{ForeignAccounts, Issuer, KeyPlace, Mapping, Meaning, reachable};
 pub use live::Live;
@@ -148,6 +150,8 @@ pub struct Engine {
     pub seccomp_is_ours: bool,
     /// First host id of the first tenant; none without user namespaces.
     pub first_user_id: Option<u32>,
+    /// Where each tenant has a control group of its own; none where Podman chooses.
+    pub cgroup_parent: Option<CgroupParent>,
 }
 
 /// Where the database is.

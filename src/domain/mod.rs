@@ -4,6 +4,7 @@
 
 pub mod archive;
 mod attempt;
+mod cgroup;
 mod command;
 mod condition;
 mod environment;
@@ -25,6 +26,7 @@ mod volume;
 mod world;
 
 pub use attempt::{Attempt, IdempotencyKey};
+pub use cgroup::CgroupParent;
 pub use command::{CommandLine, Words};
 pub use condition::{Part, Tags};
 pub use environment::Environment;

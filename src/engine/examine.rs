@@ -20,6 +20,8 @@ pub struct Examined {
     pub rootless: bool,
     /// `v1` or `v2`.
     pub cgroups: String,
+    /// `cgroupfs` or `systemd`.
+    pub cgroup_manager: String,
     /// What can be bounded.
     pub controllers: Vec<String>,
     /// Name of the program that starts containers.
@@ -46,6 +48,8 @@ struct Info {
 struct Host {
     #[serde(default)]
     cgroup_version: String,
+    #[serde(default)]
+    cgroup_manager: String,
     #[serde(default)]
     cgroup_controllers: Option<Vec<String>>,
     #[serde(default)]
@@ -90,6 +94,7 @@ impl Engine {
             version: version.version,
             rootless: host.security.rootless,
             cgroups: host.cgroup_version,
+            cgroup_manager: host.cgroup_manager,
             controllers: host.cgroup_controllers.unwrap_or_default(),
             runtime: host.oci_runtime.name,
             network: host.network_backend,

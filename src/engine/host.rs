@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Deadline, Engine};
-use crate::domain::{Kind, Result};
+use crate::domain::{CgroupParent, Kind, Result};
 use crate::policy::grant::SystemGrant;
 
 /// How long the question may take.
@@ -70,6 +70,8 @@ struct Info {
 
 #[derive(Deserialize)]
 struct InfoHost {
+    #[serde(rename = "cgroupManager", default)]
+    manager: String,
     #[serde(rename = "cgroupControllers", default)]
     controllers: Option<Vec<String>>,
     security: InfoSecurity,
@@ -84,7 +86,7 @@ impl Info {
     /// Cgroups v1 and v2 name these controllers alike. Of a rootless service, one that is not named was not delegated to
     /// its user; of root's, one is missing where Podman names others.
     fn write_to(&self, host: &mut Host) {
-        let InfoHost { controllers, security } = &self.host;
+        let InfoHost { controllers, security, .. } = &self.host;
         let controllers = controllers.as_deref().unwrap_or_default();
         let all = controllers.is_empty() && !security.rootless;
         let has = |name: &str| all || controllers.iter().any(|controller| controller == name);
@@ -101,6 +103,16 @@ impl Engine {
         let ask = async { self.wire.get("/v4.0.0/libpod/info").await?.checked() };
         let info: Info = Deadline::after(PATIENCE).bound(ask).await?.json()?;
         self.host.change(|host| info.write_to(host));
+        let managers = (info.host.manager.as_str(), self.cgroups.as_deref().map(CgroupParent::manager));
+        if let (found, Some(meant)) = managers
+            && found != meant
+        {
+            tracing::error!(
+                found,
+                meant,
+                "engine.cgroup_parent is not for Podman's manager of cgroups: nothing is made"
+            );
+        }
         Ok(self.host.get())
     }
 

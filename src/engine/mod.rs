@@ -56,7 +56,7 @@ use std::time::Duration;
 use podman_api::Podman;
 
 use crate::config;
-use crate::domain::{EngineId, Kind, Result, Tenant, World};
+use crate::domain::{CgroupParent, EngineId, Kind, Result, Tenant, World};
 use crate::metrics::Metrics;
 use crate::policy::grant::ContainerGrant;
 
@@ -117,6 +117,7 @@ pub struct Engine {
     host: host::Known,
     request_timeout: Duration,
     seccomp_path: Arc<Path>,
+    cgroups: Option<Arc<CgroupParent>>,
     logs_bytes: usize,
     agent: Option<agent::Program>,
     metrics: Metrics,
@@ -150,6 +151,7 @@ impl Engine {
             host: host::Known::default(),
             request_timeout: engine.request_timeout,
             seccomp_path: engine.seccomp_path.as_path().into(),
+            cgroups: engine.cgroup_parent.clone().map(Arc::new),
             logs_bytes: output.logs_bytes,
             agent: agent::Program::read(agent)
                 .inspect_err(|error| tracing::warn!(path = ?agent, %error, "no agent: commands in new containers are not supervised"))

@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Host, Image, agent};
-use crate::domain::{ContainerName, Directory, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant};
+use crate::domain::{
+    CgroupParent, ContainerName, Directory, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant,
+};
 use crate::policy::spec::{ContainerSpec, USER_IDS};
 
 /// Label of the installation that made an object.
@@ -129,6 +131,7 @@ pub(super) fn body(
     id: &Identity<'_>,
     seccomp: &Path,
     host: Host,
+    cgroups: Option<&CgroupParent>,
 ) -> impl Serialize {
     let mut all_labels = spec.labels.clone();
     all_labels.extend(labels(id));
@@ -173,6 +176,9 @@ pub(super) fn body(
         // `options.max-size` is ignored by Podman; this is not.
         "log_configuration": {"driver": "k8s-file", "size": limits.log_bytes},
     });
+    if let Some(parent) = cgroups {
+        body["cgroup_parent"] = json!(parent.of(&id.tenant.slug));
+    }
     match network_name(id.tenant, spec.network) {
         None => body["netns"] = json!({"nsmode": "none"}),
         Some(network) => {

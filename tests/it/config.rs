@@ -14,6 +14,7 @@ fn every_mistake_is_told_at_once() {
         .set("listen", format!("[{{address=\"{}\"}}, {{address=\"nonsense\"}}]", taken.local_addr().unwrap()))
         .set("engine.url", "tcp://127.0.0.1:1")
         .set("engine.max_workers", 0)
+        .set("engine.cgroup_parent", "podgate")
         .set("auth.leeway_seconds", 31)
         .set("auth.issuer", "\"\"")
         .set("limits.trusted_proxies", "[\"everybody\"]")
@@ -31,6 +32,7 @@ fn every_mistake_is_told_at_once() {
             "listen[1].address",
             "engine.url",
             "engine.max_workers",
+            "engine.cgroup_parent",
             "auth.leeway_seconds",
             "auth.issuer",
             "limits.trusted_proxies[0]",
@@ -44,7 +46,7 @@ fn every_mistake_is_told_at_once() {
             let named = refused.stderr.lines().filter(|line| line.trim_start().starts_with(&format!("{key}:"))).count();
             assert_eq!(named, 1, "{command} names {key} once: {}", refused.stderr);
         }
-        assert!(refused.stderr.contains("12 mistake"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("13 mistake"), "{}", refused.stderr);
         assert!(!refused.stderr.contains("in use") && !refused.stderr.contains("listening"), "{}", refused.stderr);
     }
     assert!(!site.data("").exists(), "nothing was made");

@@ -72,7 +72,7 @@ async fn a_host_that_is_fit_is_said_to_be() {
     found.is("firewall", firewall, "");
     found.is("certificate", "warn", "this host only");
     // What these are depends on the machine; that they are told does not.
-    for check in ["clock", "cgroups", "disk of data", "disk of Podman", "disk quota", "write-back"] {
+    for check in ["clock", "cgroups", "fair shares", "disk of data", "disk of Podman", "disk quota", "write-back"] {
         assert_ne!(found.check(check).0, "absent", "{check}");
     }
     let after = podman.call("GET", "/containers/json?all=true").await.json().as_array().unwrap().len();

@@ -26,6 +26,7 @@ mod engine_down;
 mod exec;
 mod exec_stream;
 mod expiry;
+mod fair_shares;
 mod files;
 mod files_audit;
 mod files_bounds;

@@ -53,6 +53,7 @@ pub(super) async fn examine(config: &Config, store: Option<Store>, report: &mut 
     version(&found, report);
     user_namespaces(config, &found, report);
     cgroups(&found, report);
+    fair_shares(config, &found, report);
     if found.network == "netavark" {
         report.ok("networks", "netavark");
     } else {
@@ -158,6 +159,23 @@ fn cgroups(found: &Examined, report: &mut Report) {
         report.warn("cgroups", message, advice);
     } else {
         report.ok("cgroups", message);
+    }
+}
+
+/// Whether tenants share the processors, and not containers.
+fn fair_shares(config: &Config, found: &Examined, report: &mut Report) {
+    const CHECK: &str = "fair shares";
+    let manager = &found.cgroup_manager;
+    let fit = if manager == "systemd" { "podgate.slice" } else { "/podgate" };
+    let advice = format!("engine.cgroup_parent = {fit:?}");
+    match &config.engine.cgroup_parent {
+        Some(parent) if parent.manager() != manager => {
+            let message = format!("engine.cgroup_parent is none of {manager}, Podman's manager of cgroups");
+            report.fail(CHECK, format!("{message}: it makes no container there"), advice);
+        }
+        Some(_) => report.ok(CHECK, "each tenant has a control group of its own"),
+        None if found.rootless => report.ok(CHECK, "as Podman gives them"),
+        None => report.warn(CHECK, "who has many containers gets more of the processors than who has few", advice),
     }
 }
 
