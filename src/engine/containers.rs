@@ -66,7 +66,7 @@ struct Made {
 #[serde(rename_all = "PascalCase")]
 struct MadeConfig {
     #[serde(default)]
-    labels: BTreeMap<String, String>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -267,6 +267,29 @@ impl Engine {
         Ok(ours.collect())
     }
 
+    /// One container, if it carries this installation's label.
+    pub async fn labelled_one(
+        &self,
+        grant: &SystemGrant,
+        installation: &str,
+        id: &EngineId,
+        deadline: Deadline,
+    ) -> Result<Option<Labelled>> {
+        let SystemGrant { .. } = grant;
+        let path = format!("/v4.0.0/libpod/containers/{id}/json");
+        let ask = async { self.wire.get(&path).await?.checked()?.json::<Made>() };
+        let labels = match deadline.bound(ask).await {
+            Ok(made) => made.config.labels.unwrap_or_default(),
+            Err(error) if error.kind == Kind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if labels.get(INSTALLATION).is_none_or(|value| value != installation) {
+            return Ok(None);
+        }
+        let row_id = labels.get(CONTAINER).cloned().unwrap_or_default();
+        Ok(Some(Labelled { engine_id: id.clone(), row_id, name: String::new() }))
+    }
+
     /// The container that Podman made for this row of the ledger before a crash, if it did: of the name that we
     /// generated, with the row's label.
     pub async fn find_made(
@@ -283,7 +306,7 @@ impl Engine {
             Err(error) if error.kind == Kind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let ours = made.config.labels.get(CONTAINER).is_some_and(|label| label == row_id);
+        let ours = made.config.labels.is_some_and(|labels| labels.get(CONTAINER).is_some_and(|label| label == row_id));
         if ours { EngineId::parse(&made.id).map(Some).map_err(failure::unreadable) } else { Ok(None) }
     }
 }

@@ -1,6 +1,6 @@
 //! Podman's events, which keep the index right.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use futures_util::StreamExt;
 use serde::Deserialize;
@@ -50,15 +50,20 @@ impl Engine {
             if !IDLE.contains(&event.action.as_str())
                 && let Ok(id) = EngineId::parse(&event.actor.id)
             {
-                self.index.heard_of(id);
+                self.index.heard_of(id, event.action == "create");
             }
         }
         Err(failure::unreachable("the events ended"))
     }
 
-    /// Containers that events told of, ours and others, once there are any.
-    pub async fn touched(&self) -> HashSet<EngineId> {
+    /// Containers that events told of, ours and others, once there are any; with whether they were made.
+    pub async fn touched(&self) -> HashMap<EngineId, bool> {
         self.index.next_touched().await
+    }
+
+    /// Waits until Podman is there again, or for the first time: what happened before nobody told.
+    pub async fn came_back(&self) {
+        self.index.began().await;
     }
 }
 

@@ -4,7 +4,7 @@
 //! container, and only while Podman's events are heard. Events lag by up to 250 ms (Podman 4.3.1, events in a file): a
 //! container that ends by itself may be said to run for so long.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ const MOST_TOUCHED: usize = 10_000;
 pub(super) struct Index {
     state: Arc<Mutex<State>>,
     touched: Arc<Notify>,
+    began: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -26,7 +27,8 @@ struct State {
     listening: bool,
     versions: u64,
     entries: HashMap<EngineId, Entry>,
-    touched: HashSet<EngineId>,
+    /// With whether it was made.
+    touched: HashMap<EngineId, bool>,
 }
 
 struct Entry {
@@ -72,12 +74,12 @@ impl Index {
         }
     }
 
-    /// Podman told that something happened to the container.
-    pub(super) fn heard_of(&self, id: EngineId) {
+    /// Podman told that something happened to the container; perhaps that it was made.
+    pub(super) fn heard_of(&self, id: EngineId, made: bool) {
         self.touch(&id);
         let mut state = self.lock();
         if state.touched.len() < MOST_TOUCHED {
-            state.touched.insert(id);
+            *state.touched.entry(id).or_default() |= made;
             self.touched.notify_one();
         }
     }
@@ -92,6 +94,14 @@ impl Index {
         let mut state = self.lock();
         state.listening = listening;
         state.entries.clear();
+        if listening {
+            self.began.notify_one();
+        }
+    }
+
+    /// Waits until Podman's events are heard anew.
+    pub(super) async fn began(&self) {
+        self.began.notified().await;
     }
 
     /// Whether Podman's events are heard.
@@ -99,8 +109,8 @@ impl Index {
         self.lock().listening
     }
 
-    /// The containers that events told of since the last call, once there are any.
-    pub(super) async fn next_touched(&self) -> HashSet<EngineId> {
+    /// The containers that events told of since the last call, once there are any, with whether they were made.
+    pub(super) async fn next_touched(&self) -> HashMap<EngineId, bool> {
         loop {
             let touched = std::mem::take(&mut self.lock().touched);
             if !touched.is_empty() {
@@ -147,7 +157,7 @@ mod tests {
     fn what_was_seen_while_something_happened_is_not_believed() {
         let index = listening();
         let begun = index.begin(&id());
-        index.heard_of(id());
+        index.heard_of(id(), false);
         index.learn(&id(), begun, &status("running"));
         assert_eq!(index.known(&id()), None);
         let begun = index.begin(&id());

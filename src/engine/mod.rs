@@ -185,7 +185,7 @@ impl Engine {
 
     /// Has a container looked at again, soon.
     pub fn look_again(&self, id: &EngineId) {
-        self.index.heard_of(id.clone());
+        self.index.heard_of(id.clone(), false);
     }
 
     /// Places of each queue that has a fixed number of them, under the names of their metrics.

@@ -82,6 +82,8 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant, metrics: Metric
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = lifecycle.left_unsettled() => tokio::time::sleep(AWAY).await,
+            // It may have another store by now, or have lost something.
+            () = lifecycle.podman_came_back() => orphans_left = true,
         }
     }
 }

@@ -96,6 +96,11 @@ impl Lifecycle {
         self.unsettled.notified().await;
     }
 
+    /// Waits until Podman is there again, or for the first time.
+    pub async fn podman_came_back(&self) {
+        self.engine.came_back().await;
+    }
+
     /// Runs `work` to its end even if the caller stops waiting for it, and notes how it ended.
     async fn to_the_end<T: Send + 'static>(
         &self,

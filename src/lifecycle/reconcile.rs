@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::Lifecycle;
-use crate::domain::{Error, Kind, Result, TenantSlug};
-use crate::engine::Labelled;
+use crate::domain::{EngineId, Error, Kind, Result, TenantSlug};
+use crate::engine::{Deadline, Labelled};
 use crate::policy::grant::{Audited, SystemGrant};
 use crate::store::{Container, Deed, Object, Volume};
 
@@ -150,8 +150,8 @@ impl Lifecycle {
         Ok(strays)
     }
 
-    /// Takes strays away, unless they are kept since a restore. At start and after Podman was away: nothing makes such
-    /// things later. Says how many went, and how many are kept.
+    /// Takes strays away, unless they are kept since a restore. At start and after Podman was away; in between, events tell
+    /// of containers ([`Self::settle_stray`]). Says how many went, and how many are kept.
     pub async fn settle_strays(&self, grant: &SystemGrant) -> Result<(usize, usize)> {
         if !self.store.keeps_strays().await? {
             return Ok((self.remove_strays(grant).await?, 0));
@@ -163,6 +163,26 @@ impl Lifecycle {
         Ok((0, kept))
     }
 
+    /// Takes a container away if it is a stray, and strays are not kept. Whether it went.
+    pub(super) async fn settle_stray(&self, grant: &SystemGrant, id: &EngineId, deadline: Deadline) -> Result<bool> {
+        let Some(found) = self.engine.labelled_one(grant, &self.installation, id, deadline).await? else {
+            return Ok(false);
+        };
+        // What installs the agent here goes with that.
+        if found.installer().is_some() || self.is_owned(&found).await? || self.store.keeps_strays().await? {
+            return Ok(false);
+        }
+        self.remove_stray(grant, &found).await.map(|()| true)
+    }
+
+    async fn remove_stray(&self, grant: &SystemGrant, found: &Labelled) -> Result<()> {
+        let deed =
+            Deed::of_the_system("removeContainer", Object::of_kind("container").with_id(&found.row_id), Some(ORPHAN));
+        let deadline = self.engine.deadline();
+        let removing = async |grant: &Audited<SystemGrant>| self.engine.remove_orphan(grant, found, deadline).await;
+        self.upkeep(grant, &found.row_id, deed, removing).await
+    }
+
     /// Takes strays away: containers, then the networks and volumes that they may have held. How many went.
     pub async fn remove_strays(&self, grant: &SystemGrant) -> Result<usize> {
         let Strays { containers, networks, volumes } = self.strays(grant).await?;
@@ -172,12 +192,7 @@ impl Lifecycle {
             Err(error) => tracing::warn!(what, ?error, "what nobody owns could not be removed"),
         };
         for found in containers {
-            let object = Object::of_kind("container").with_id(&found.row_id);
-            let deed = Deed::of_the_system("removeContainer", object, Some(ORPHAN));
-            let deadline = self.engine.deadline();
-            let removing =
-                async |grant: &Audited<SystemGrant>| self.engine.remove_orphan(grant, &found, deadline).await;
-            note(self.upkeep(grant, &found.row_id, deed, removing).await, found.engine_id.short());
+            note(self.remove_stray(grant, &found).await, found.engine_id.short());
         }
         for network in networks {
             let deed = Deed::of_the_system("removeNetwork", Object::named("network", &network), Some(ORPHAN));

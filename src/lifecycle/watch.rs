@@ -23,12 +23,27 @@ impl Lifecycle {
     /// Looks at the containers that events tell of, for ever, so that one that ended holds no place among the running.
     pub async fn look_where_something_happened(&self, system: &SystemGrant) {
         loop {
-            let touched: Vec<EngineId> = self.engine.touched().await.into_iter().collect();
-            let rows = stream::iter(touched).filter_map(|id| async move {
-                let found = self.store.container_by_engine_id(&id).await;
-                found.inspect_err(|error| tracing::warn!(?error, "an event could not be looked up")).ok().flatten()
+            let touched: Vec<(EngineId, bool)> = self.engine.touched().await.into_iter().collect();
+            let looks = stream::iter(touched).for_each_concurrent(AT_ONCE, |(id, made)| async move {
+                match self.store.container_by_engine_id(&id).await {
+                    Ok(Some(row)) => self.look_and_tell(system, &row).await,
+                    Ok(None) if made => self.look_at_stranger(system, &id).await,
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(?error, "an event could not be looked up"),
+                }
             });
-            rows.for_each_concurrent(AT_ONCE, |row| async move { self.look_and_tell(system, &row).await }).await;
+            looks.await;
+        }
+    }
+
+    /// Takes a container away that somebody else gave our label.
+    async fn look_at_stranger(&self, system: &SystemGrant, id: &EngineId) {
+        match self.settle_stray(system, id, self.engine.deadline().within(PATIENCE)).await {
+            Ok(true) => {
+                tracing::info!(container.id = id.short(), "a container with our label that nobody owns is gone")
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(?error, "a container that was made could not be looked at"),
         }
     }
 

@@ -1,9 +1,11 @@
-//! What carries our label and nobody owns goes at the next start, and nothing else does.
+//! What carries our label and nobody owns goes, at the next start or sooner, and nothing else does.
 
 use serde_json::json;
 
+use crate::engine_down::{site_at, socket};
+use crate::support::gateway::unique;
 use crate::support::private::PrivatePodman;
-use crate::support::{Ledger, Site, Story, eventually};
+use crate::support::{ALPINE, Forwarder, Ledger, Podman, Site, Story, eventually};
 
 /// A tenant's network has some 250 addresses. On a Podman where these were the first containers ever, each kept its own.
 #[tokio::test]
@@ -61,4 +63,58 @@ async fn what_nobody_owns_goes_at_the_next_start() {
     site.run(&["tenant", "create", &lost.slug, "--image", crate::images::ALPINE], "").succeeded();
     site.account(&lost.login("heir"), "operator");
     gateway.client(&site.token(&lost.login("heir"))).create_sleeping("web").await;
+}
+
+/// A container with an installation's label and no row of its ledger.
+async fn stray(podman: &Podman, installation: &str) -> String {
+    let labels = json!({"io.podgate.installation": installation, "io.podgate.container": "no-such-row"});
+    let body = json!({"image": ALPINE, "name": unique(), "labels": labels, "command": ["sleep", "300"]});
+    podman.post("/containers/create", body).await.json()["Id"].as_str().unwrap().to_owned()
+}
+
+async fn is_there(podman: &Podman, id: &str) -> bool {
+    podman.call("GET", &format!("/containers/{id}/exists")).await.status == 204
+}
+
+/// While Podman is away, nobody tells what happens to it: it may come back with another store.
+#[tokio::test]
+async fn what_nobody_owns_goes_when_podman_is_back() {
+    let (socket, podman) = (socket(), Podman::of_the_tests());
+    let way = Forwarder::start(&socket, &podman.socket);
+    let story = Story::at(site_at(&socket)).await;
+    story.client.create_sleeping("web").await;
+    let installation = Ledger::of(&story.site).await.installation().await.unwrap();
+    drop(way);
+    let left = stray(&podman, &installation).await;
+    let labels = json!({"io.podgate.installation": installation});
+    let slug = unique();
+    podman.post("/networks/create", json!({"name": format!("podgate-{slug}"), "labels": labels})).await;
+    podman.post("/volumes/create", json!({"Name": format!("podgate-{slug}"), "Labels": labels})).await;
+    assert!(podman.network(&slug).await.is_some());
+
+    let _way = Forwarder::start(&socket, &podman.socket);
+    eventually("that it is gone", || async {
+        let volumes = podman.volumes(&installation).await;
+        let gone = !is_there(&podman, &left).await && podman.network(&slug).await.is_none();
+        (gone && !volumes.contains(&format!("podgate-{slug}"))).then_some(())
+    })
+    .await;
+    assert_eq!(story.client.listed().await, [("web".into(), "running".into())]);
+}
+
+/// Nor does anybody have to go away first.
+#[tokio::test]
+async fn what_somebody_else_made_with_our_label_goes() {
+    let story = Story::begin().await;
+    story.client.create_sleeping("web").await;
+    let podman = &story.podman;
+    let installation = Ledger::of(&story.site).await.installation().await.unwrap();
+    let theirs = stray(podman, &unique()).await;
+    let ours = stray(podman, &installation).await;
+    eventually("that it is gone", || async { (!is_there(podman, &ours).await).then_some(()) }).await;
+    assert!(is_there(podman, &theirs).await, "it carries another installation's label");
+    podman.call("DELETE", &format!("/containers/{theirs}?force=true")).await;
+    assert_eq!(story.client.listed().await, [("web".into(), "running".into())]);
+    let told = story.site.run(&["audit", "export"], "").succeeded();
+    assert!(told.contains("nobody owns it"), "{told}");
 }
