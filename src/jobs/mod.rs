@@ -170,7 +170,8 @@ pub async fn prune_audit(store: Store, keep: Duration) {
     }
 }
 
-/// Says every second that this gateway lives, and hears of new signing keys, for ever.
+/// Says every second that this gateway lives, hears of new signing keys, forgets what is old and keeps room in the store,
+/// for ever.
 pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempotency) {
     let beating = async {
         loop {
@@ -203,7 +204,21 @@ pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempo
             tokio::time::sleep(SETTLED).await;
         }
     };
-    tokio::join!(beating, forgetting);
+    let keeping_room = async {
+        // Held for as long as this gateway lives.
+        let mut kept_open = None;
+        loop {
+            let kept = match &kept_open {
+                None => store.begin_keeping_room().await.map(|held| kept_open = Some(held)),
+                Some(_) => store.keep_room().await,
+            };
+            if let Err(error) = kept {
+                tracing::warn!(?error, "no room could be kept for removals on a full disk");
+            }
+            tokio::time::sleep(SETTLED).await;
+        }
+    };
+    tokio::join!(beating, forgetting, keeping_room);
 }
 
 /// Tells listeners what happens, for ever.

@@ -19,6 +19,7 @@ mod idempotency;
 mod keys;
 mod quotas;
 mod reserve;
+mod room;
 mod sessions;
 mod standing;
 mod stored;
@@ -96,7 +97,8 @@ impl Store {
         })?;
         let installation = found_installation(&store.pool, world).await?;
         let Self { pool, is_postgres, gateway, .. } = &store;
-        let audit = audit::Audit::start(pool.clone(), *is_postgres, Arc::clone(gateway), installation, world);
+        let disk = store.audit.disk();
+        let audit = audit::Audit::start(pool.clone(), *is_postgres, Arc::clone(gateway), installation, disk, world);
         Ok(Self { audit, ..store })
     }
 
@@ -134,7 +136,11 @@ impl Store {
         let pool = pool.connect_with(options.disable_statement_logging()).await?;
         let gateway: Arc<str> = gateway.into();
         // Nothing is announced to a database that nobody opened to work on.
-        let audit = audit::Audit::start(pool.clone(), is_postgres, Arc::clone(&gateway), String::new(), world);
+        let disk = match place {
+            config::Store::Sqlite(path) => room::Disk::of(path),
+            config::Store::Postgres(_) => room::Disk::default(),
+        };
+        let audit = audit::Audit::start(pool.clone(), is_postgres, Arc::clone(&gateway), String::new(), disk, world);
         Ok(Self {
             pool,
             noted: Arc::default(),

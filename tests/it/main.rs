@@ -35,6 +35,7 @@ mod files_crash;
 mod files_memory;
 mod files_tree;
 mod follow;
+mod full_disk;
 mod idempotency;
 mod images;
 mod index;

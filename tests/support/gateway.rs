@@ -243,8 +243,24 @@ impl Site {
 
     /// Starts a gateway and waits until it listens.
     pub async fn start(&self) -> Gateway {
+        self.started(self.command(&["serve"])).await
+    }
+
+    /// The same with the data directory, as it is now, on a disk of its own of so many MiB, which goes with the gateway.
+    pub async fn start_on_a_small_disk(&self, size: usize) -> Gateway {
+        let script = r#"cp -a "$1" "$1.seed" && mount -t tmpfs -o "size=$2m" small "$1" && cp -a "$1.seed/." "$1" && shift 2 && exec "$@""#;
+        let serve = self.command(&["serve"]);
+        let mut command = Command::new("unshare");
+        command.env_clear().current_dir(env!("CARGO_MANIFEST_DIR")).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.args(["--user", "--map-root-user", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+        command.arg(self.dir.join("data")).arg(size.to_string()).arg(serve.get_program()).args(serve.get_args());
+        command.envs(&self.variables).stderr(Stdio::piped());
+        self.started(command).await
+    }
+
+    async fn started(&self, mut command: Command) -> Gateway {
         let stdout = std::fs::OpenOptions::new().append(true).create(true).open(self.dir.join("stdout")).unwrap();
-        let mut child = self.command(&["serve"]).stdin(Stdio::null()).stdout(stdout).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(stdout).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (lines, written) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
         std::thread::spawn(move || {
@@ -301,6 +317,11 @@ impl Gateway {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has at that path, if its disks are not everybody's.
+    pub fn sees(&self, path: &Path) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.child.id(), path.display()))
     }
 
     /// Everything written so far.

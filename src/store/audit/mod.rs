@@ -24,6 +24,7 @@ pub use record::Object;
 pub use verify::{Finding, Noted, Report, verify_copy};
 
 use super::Store;
+use super::room::Disk;
 use crate::config;
 use crate::domain::{Principal, Result, Tenant, World};
 use chain::Chain;
@@ -37,6 +38,7 @@ use writer::Queue;
 pub(super) struct Audit {
     queue: Queue,
     chain: Arc<Chain>,
+    disk: Disk,
 }
 
 /// What the program does by itself, or somebody by its command line.
@@ -92,15 +94,29 @@ impl Audit {
         is_postgres: bool,
         id: Arc<str>,
         installation: String,
+        disk: Disk,
         world: World,
     ) -> Self {
         let chain = Chain { pool, is_postgres, id, installation };
         let (queue, writer) = Queue::new(chain.clone(), world);
         tokio::spawn(writer.run());
-        Self { queue, chain: Arc::new(chain) }
+        Self { queue, chain: Arc::new(chain), disk }
+    }
+
+    /// The disk that is watched.
+    pub(super) fn disk(&self) -> Disk {
+        self.disk.clone()
+    }
+
+    /// `StoreDown` while the disk is full.
+    pub(super) fn has_room(&self) -> Result<()> {
+        self.disk.has_room()
     }
 
     async fn announce(&self, record: Record, room: Room) -> Result<Entry> {
+        if room == Room::Needed {
+            self.has_room()?;
+        }
         let request_id = record.request_id.clone();
         let place = self.queue.announce(record, room == Room::NotNeeded).await?;
         Ok(Entry::new(self.queue.clone(), request_id, place))
@@ -144,6 +160,7 @@ impl Store {
             tenant_id: tenant.map(|tenant| tenant.id.clone()),
             ..about(object, course.record())
         };
+        self.audit.has_room()?;
         self.audit.queue.announce(outcome.fill(record), false).await.map(drop)
     }
 

@@ -20,7 +20,7 @@ impl Table {
 
 const SQLITE: [&str; 3] = [
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-       AND name <> '_sqlx_migrations' ORDER BY name",
+       AND name NOT IN ('_sqlx_migrations', 'podgate_room') ORDER BY name",
     "SELECT name FROM pragma_table_info($1) ORDER BY cid",
     "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list($1)",
 ];
