@@ -16,6 +16,8 @@ pub struct Image {
     pub id: String,
     /// Its WORKDIR, `/` if it has none.
     pub workdir: String,
+    /// Whether its ENV has what Podman fills from its own service's environment (CVE-2026-57231).
+    pub is_greedy: bool,
 }
 
 #[derive(Deserialize)]
@@ -26,10 +28,13 @@ struct Inspected {
     config: Option<InspectedConfig>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
 struct InspectedConfig {
-    #[serde(rename = "WorkingDir", default)]
+    #[serde(default)]
     working_dir: String,
+    #[serde(default)]
+    env: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +75,9 @@ impl Engine {
         if found.id.len() != 64 || !found.id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(failure::unreadable("an image without a full id"));
         }
-        let workdir = found.config.map(|config| config.working_dir).filter(|dir| dir.starts_with('/'));
-        Ok(Image { id: found.id, workdir: workdir.unwrap_or_else(|| "/".into()) })
+        let InspectedConfig { working_dir, env } = found.config.unwrap_or_default();
+        let workdir = Some(working_dir).filter(|dir| dir.starts_with('/')).unwrap_or_else(|| "/".into());
+        let is_greedy = env.into_iter().flatten().any(|one| !one.contains('='));
+        Ok(Image { id: found.id, workdir, is_greedy })
     }
 }

@@ -39,6 +39,9 @@ impl Lifecycle {
             return Ok(made);
         }
         let image = self.obtain(&grant.image(), grant.spec().pull, deadline).await?;
+        if image.is_greedy {
+            return Err(Error::new(Kind::Forbidden, "the image asks for the environment of Podman's service"));
+        }
         let limits = grant.spec().limits;
         let reservation = Reservation {
             name: grant.name(),

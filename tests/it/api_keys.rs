@@ -170,3 +170,25 @@ async fn a_program_signs_in_with_its_key() {
     client.delete(&format!("/api-keys/{id}")).await.ok();
     program.get("/containers").await.refused(401, "AuthenticationError");
 }
+
+/// Not a write a request.
+#[tokio::test]
+async fn a_use_is_noted_once_a_minute() {
+    let story = Story::begin().await;
+    let (id, key) = make(&story.client, json!({"name": "busy"})).await;
+    let ledger = Ledger::of(&story.site).await;
+    let used = async || -> i64 {
+        let used = "SELECT last_used_ms FROM api_keys WHERE id = $1";
+        sqlx::query_scalar(used).bind(&id).fetch_one(&ledger.0).await.unwrap()
+    };
+    assert_eq!(get_with(&story.client, &key, "/containers").await, 200);
+    for (earlier, is_news) in [
+        ("UPDATE api_keys SET last_used_ms = last_used_ms - 30000 WHERE id = $1", false),
+        ("UPDATE api_keys SET last_used_ms = last_used_ms - 60000 WHERE id = $1", true),
+    ] {
+        ledger.change(earlier, &id).await;
+        let last = used().await;
+        assert_eq!(get_with(&story.client, &key, "/containers").await, 200);
+        assert_eq!(used().await != last, is_news, "{earlier}");
+    }
+}

@@ -36,6 +36,7 @@ mod files_memory;
 mod files_tree;
 mod follow;
 mod full_disk;
+mod hostile;
 mod idempotency;
 mod images;
 mod index;

@@ -39,6 +39,12 @@ impl Podman {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
+    /// Loads images of an archive as `podman save` writes it.
+    pub async fn load(&self, archive: Vec<u8>) {
+        let answer = self.send_tar("POST", "/v4.0.0/libpod/images/load", archive).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     pub async fn remove_image(&self, reference: &str) {
         let reference = reference.replace('/', "%2F").replace(':', "%3A");
         self.call("DELETE", &format!("/images/{reference}?force=true")).await;

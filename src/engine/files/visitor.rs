@@ -204,6 +204,9 @@ fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, root: 
         "volumes": volumes,
         "resource_limits": {},
     });
+    if let Some(parent) = &engine.cgroups {
+        body["cgroup_parent"] = json!(parent.of(&grant.tenant().slug));
+    }
     let able = engine.host.get();
     if able.memory {
         body["resource_limits"]["memory"] = json!({"limit": MEMORY, "swap": MEMORY});
