@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Gives memory back: glibc keeps what a burst of password hashes or large bodies took (440 MB after 500 sign-ins).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    podgate::cli::run(podgate::cli::Arguments::parse())
+    podgate::cli::run(podgate::cli::arguments())
 }

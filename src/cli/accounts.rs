@@ -22,9 +22,6 @@ pub(super) struct Which {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Make an account. Its password is one line of standard input, unless an identity provider vouches for it.
-    #[command(
-        after_help = "Example: podgate account create acme/alice --role operator --password-stdin < password-file"
-    )]
     Create {
         #[command(flatten)]
         which: Which,

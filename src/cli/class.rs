@@ -18,9 +18,6 @@ pub(super) enum Command {
     ///
     /// The role is operator where a line has none; several accounts may share a tenant. Nothing is made if any line is
     /// wrong or any account exists.
-    #[command(
-        after_help = "Example: podgate class import class.csv --image docker.io/library/debian:latest > passwords.csv"
-    )]
     Import {
         /// The file; a first line `tenant,account,role`, empty ones and those that begin with # are passed over.
         csv: PathBuf,

@@ -27,11 +27,8 @@ use super::{Failure, print, told_to_end};
 use crate::domain::{Error, Kind, Result};
 use crate::outgoing::Dialer;
 
-const EXAMPLES: &str = "\
-Example: PODGATE_TOKEN=pgw_… podgate forward --url https://gateway.example web 8080:80
-         then http://127.0.0.1:8080 is what listens on port 80 of the container web
-
-A token from a sign-in is good for fifteen minutes of new connections, an API key for as long as it lives.";
+const TOKENS: &str =
+    "A token from a sign-in is good for fifteen minutes of new connections, an API key for as long as it lives.";
 
 /// Where a development gateway listens.
 const HERE: &str = "http://127.0.0.1:5000";
@@ -40,7 +37,7 @@ const HERE: &str = "http://127.0.0.1:5000";
 const PIECE: usize = 32 * 1024;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = TOKENS)]
 pub(super) struct Forward {
     /// The container, by name or id.
     #[arg(value_parser = segment)]

@@ -6,6 +6,7 @@ mod backup;
 mod class;
 mod doctor;
 mod forward;
+mod help;
 mod log;
 mod progress;
 mod strays;
@@ -16,7 +17,8 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+pub use help::arguments;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -100,7 +102,7 @@ enum Command {
     },
     /// Lead ports of this machine to ports inside a container, through a gateway, until Ctrl-C.
     Forward(forward::Forward),
-    /// Print completions for a shell, such as: podgate completions bash > /usr/share/bash-completion/completions/podgate
+    /// Print completions for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -228,7 +230,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Forward(arguments) => forward::run(arguments).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "podgate", &mut script);
+            clap_complete::generate(shell, &mut help::command(), "podgate", &mut script);
             print(&String::from_utf8_lossy(&script));
             Ok(())
         }

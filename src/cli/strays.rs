@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{ConfigFile, Failure, load, print};
+use super::{ConfigFile, Failure, load, print, print_json};
 use crate::app;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -14,7 +14,13 @@ use crate::store::Store;
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Show them.
-    List(ConfigFile),
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print them as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Take them away, with what is in them.
     Remove(ConfigFile),
 }
@@ -22,9 +28,17 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let grant = SystemGrant::for_upkeep();
     match command {
-        Command::List(file) => {
+        Command::List { file, json } => {
             let (lifecycle, _) = open(&file).await?;
             let Strays { containers, networks, volumes } = lifecycle.strays(&grant).await?;
+            if json {
+                let containers: Vec<_> = containers
+                    .iter()
+                    .map(|one| serde_json::json!({"id": one.engine_id.short().to_string(), "name": one.name}))
+                    .collect();
+                let all = serde_json::json!({"containers": containers, "networks": networks, "volumes": volumes});
+                return Ok(print_json(&all)?);
+            }
             for container in containers {
                 print(&format!("container {} {}\n", container.engine_id.short(), container.name));
             }

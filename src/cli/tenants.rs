@@ -14,8 +14,6 @@ use crate::store::{ImagePolicy, Object, Store, TenantMeans, Usage};
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Make a tenant. Without --image it may use no image.
-    #[command(after_help = "Example: podgate tenant create acme --image 'docker.io/library/python:3*' \
-                            --alias py=docker.io/library/python:3.12 --quota containers=50")]
     Create {
         /// 1 to 32 of a-z, 0-9 and '-'.
         #[arg(value_parser = TenantSlug::parse)]
@@ -26,7 +24,6 @@ pub(super) enum Command {
         file: ConfigFile,
     },
     /// Allow a tenant more images or profiles, or change its aliases, quotas and limits.
-    #[command(after_help = "Example: podgate tenant allow acme --profile gpu --quota memory_bytes=17179869184")]
     Allow {
         /// The tenant.
         #[arg(value_parser = TenantSlug::parse)]

@@ -36,6 +36,38 @@ fn the_help_has_examples_and_exit_codes() {
     assert_eq!(nothing.status.code(), Some(2), "no command is a wrong one");
 }
 
+/// The commands below one, by the list in its help.
+fn commands(path: &[&str]) -> Vec<String> {
+    let text = help(&[path, &["--help"]].concat());
+    let Some((_, list)) = text.split_once("\nCommands:\n") else { return Vec::new() };
+    let named = list.lines().take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let names = named.map(|line| line.split_whitespace().next().unwrap().to_owned());
+    names.filter(|name| name != "help").collect()
+}
+
+#[test]
+fn the_help_of_each_command_has_an_example_and_exit_codes() {
+    let mut seen = 0;
+    let mut rest: Vec<Vec<String>> = commands(&[]).into_iter().map(|name| vec![name]).collect();
+    while let Some(path) = rest.pop() {
+        let words: Vec<&str> = path.iter().map(String::as_str).collect();
+        let below = commands(&words);
+        if !below.is_empty() {
+            rest.extend(below.into_iter().map(|name| [path.clone(), vec![name]].concat()));
+            continue;
+        }
+        seen += 1;
+        let text = help(&[&words[..], &["--help"]].concat());
+        let usage = text.lines().find(|line| line.starts_with("Usage: ")).unwrap();
+        let wants_more = usage.replace("[OPTIONS]", "").trim_end() != format!("Usage: podgate {}", words.join(" "));
+        let example = text.lines().find_map(|line| line.strip_prefix("Example: podgate "));
+        let arguments = example.and_then(|example| example.strip_prefix(&words.join(" ")));
+        assert!(arguments.is_some_and(|arguments| !arguments.is_empty() || !wants_more), "{text}");
+        assert!(text.contains("Exit codes: 0 done, 1 failed"), "{text}");
+    }
+    assert!(seen > 25, "{seen}");
+}
+
 #[test]
 fn shells_get_completions() {
     for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef podgate"), ("fish", "complete -c podgate")] {
