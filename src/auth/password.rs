@@ -1,7 +1,7 @@
 //! argon2id, on threads of its own, a bounded number at once (SECURITY rule 19).
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::PasswordHash;
@@ -18,14 +18,23 @@ use crate::metrics::Queue;
 const NICENESS: i32 = 10;
 
 /// How many times as long as it worked a thread then rests. Niceness counts among the threads of one program only: Podman's
-/// stand in another group of the scheduler (a session's, or a unit's), with which ours shares alike. So what a storm of
-/// sign-ins may take of the machine is bounded by this: of `hash_threads` processors a quarter.
+/// stand in another group of the scheduler (a session's, or a unit's), with which ours shares alike. So what sign-ins may
+/// take of the machine is bounded by this: of `hash_threads` processors a quarter, and a tenth for wrong passwords, of which
+/// a storm is made.
 const REST: u32 = 3;
+const REST_WHEN_WRONG: u32 = 9;
 
 /// And at most: a machine that stood still is no reason to keep everybody out.
 const LONGEST_REST: Duration = Duration::from_millis(500);
 
-type Work = Box<dyn FnOnce() + Send>;
+/// How many hash at the same moment, whatever `hash_threads` says: who wakes up must find a processor that has time.
+fn at_once() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).max(1)
+}
+
+/// Says whether it was anything but a wrong password.
+type Work = Box<dyn FnOnce() -> bool + Send>;
 
 /// Hashes and verifies; further work waits in a bounded queue, and past that gets 429.
 #[derive(Clone)]
@@ -45,10 +54,11 @@ impl Passwords {
         let dummy = hasher.hash_password(b"nobody's").map_err(Error::internal)?.to_string();
         let (work, works) = mpsc::unbounded_channel();
         let works = Arc::new(Mutex::new(works));
+        let turns = Arc::new(Turns { free: Mutex::new(at_once()), freed: Condvar::new() });
         for number in 0..config.hash_threads {
-            let works = Arc::clone(&works);
+            let (works, turns) = (Arc::clone(&works), Arc::clone(&turns));
             let thread = std::thread::Builder::new().name(format!("hash-{number}"));
-            thread.spawn(move || toil(&works)).map_err(Error::internal)?;
+            thread.spawn(move || toil(&works, &turns)).map_err(Error::internal)?;
         }
         let admitted = Arc::new(Semaphore::new(config.hash_threads + config.hash_queue));
         Ok(Self { hasher, work, admitted, dummy: dummy.into(), queue })
@@ -57,7 +67,8 @@ impl Passwords {
     /// The hash of a new password, PHC string.
     pub async fn hash(&self, password: String) -> Result<String> {
         let hasher = self.hasher.clone();
-        let hash = self.on_a_thread(move || hasher.hash_password(password.as_bytes()).map(|hash| hash.to_string()));
+        let hash = move || hasher.hash_password(password.as_bytes()).map(|hash| hash.to_string());
+        let hash = self.on_a_thread(hash, |_| true);
         hash.await?.map_err(Error::internal)
     }
 
@@ -66,14 +77,19 @@ impl Passwords {
         let hasher = self.hasher.clone();
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.to_string());
-        let matches = self.on_a_thread(move || {
+        let verify = move || {
             let parsed = PasswordHash::new(&hash)?;
             Ok::<_, argon2::password_hash::phc::Error>(hasher.verify_password(password.as_bytes(), &parsed).is_ok())
-        });
+        };
+        let matches = self.on_a_thread(verify, |matches| matches!(matches, Ok(true)));
         Ok(matches.await?.map_err(Error::internal)? && known)
     }
 
-    async fn on_a_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    async fn on_a_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        is_right: fn(&T) -> bool,
+    ) -> Result<T> {
         let busy = |_| Error::new(Kind::RateLimited(1), "too many sign-ins at once; try again");
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(busy)?;
         let (answer, answered) = oneshot::channel();
@@ -83,17 +99,41 @@ impl Passwords {
             // The place is free once the work is done, not when its caller leaves.
             let _admitted = admitted;
             // Whose caller left before it began is not worth doing.
-            if !answer.is_closed() {
-                let _ = answer.send(work());
+            if answer.is_closed() {
+                return true;
             }
+            let done = work();
+            let is_right = is_right(&done);
+            let _ = answer.send(done);
+            is_right
         });
         self.work.send(work).map_err(|_| Error::internal("the threads that hash are gone"))?;
         answered.await.map_err(|_| Error::internal("hashing failed"))
     }
 }
 
+/// How many threads may work.
+struct Turns {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Turns {
+    /// Waits for a turn and works in it.
+    fn take(&self, work: impl FnOnce()) {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        drop(free);
+        // Work that panics must not take its thread along.
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(work));
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.freed.notify_one();
+    }
+}
+
 /// Works until nobody can send any more.
-fn toil(queue: &Mutex<mpsc::UnboundedReceiver<Work>>) {
+fn toil(queue: &Mutex<mpsc::UnboundedReceiver<Work>>, turns: &Turns) {
     // Of this thread alone, on Linux. Without it everything works, only less evenly.
     if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::debug!(%error, "hashing runs at the same priority as everything else");
@@ -101,10 +141,13 @@ fn toil(queue: &Mutex<mpsc::UnboundedReceiver<Work>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(work) = next else { return };
-        let begun = Instant::now();
-        // Work that panics must not take its thread along.
-        let _ = std::panic::catch_unwind(AssertUnwindSafe(work));
+        let (mut begun, mut is_right) = (Instant::now(), true);
+        turns.take(|| {
+            begun = Instant::now();
+            is_right = work();
+        });
         // The longer it took, the busier everybody is.
-        std::thread::sleep((begun.elapsed() * REST).min(LONGEST_REST));
+        let rest = begun.elapsed() * if is_right { REST } else { REST_WHEN_WRONG };
+        std::thread::sleep(rest.min(LONGEST_REST));
     }
 }
