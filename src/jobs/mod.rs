@@ -20,6 +20,8 @@ const SETTLED: Duration = Duration::from_secs(60);
 const UNSETTLED: Duration = Duration::from_secs(5);
 /// Between two looks for old rows of the audit log.
 const PRUNE_PAUSE: Duration = Duration::from_secs(3600);
+/// Before room is made in the store: megabytes are written, while others wait for what is started.
+const ROOM_DELAY: Duration = Duration::from_secs(5);
 /// While Podman is away.
 const AWAY: Duration = Duration::from_secs(2);
 /// Before Podman's events are asked for again.
@@ -207,6 +209,7 @@ pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempo
     let keeping_room = async {
         // Held for as long as this gateway lives.
         let mut kept_open = None;
+        tokio::time::sleep(ROOM_DELAY).await;
         loop {
             let kept = match &kept_open {
                 None => store.begin_keeping_room().await.map(|held| kept_open = Some(held)),

@@ -165,6 +165,9 @@ impl Lifecycle {
 
     /// Takes a container away if it is a stray, and strays are not kept. Whether it went.
     pub(super) async fn settle_stray(&self, grant: &SystemGrant, id: &EngineId, deadline: Deadline) -> Result<bool> {
+        if self.store.knows_container(id).await? {
+            return Ok(false);
+        }
         let Some(found) = self.engine.labelled_one(grant, &self.installation, id, deadline).await? else {
             return Ok(false);
         };

@@ -385,6 +385,13 @@ impl Store {
         row.map(Row::into_container).transpose()
     }
 
+    /// Whether any row, however it is, is of this container.
+    pub async fn knows_container(&self, id: &EngineId) -> Result<bool> {
+        let found = sqlx::query_scalar("SELECT 1 FROM containers WHERE engine_id = $1").bind(id.as_str());
+        let found: Option<i64> = found.fetch_optional(&self.pool).await?;
+        Ok(found.is_some())
+    }
+
     /// Whether any tenant's row has this identifier of ours.
     pub async fn has_container(&self, id: &str) -> Result<bool> {
         let found: Option<i64> =

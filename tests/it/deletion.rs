@@ -47,9 +47,13 @@ async fn nothing_of_a_deleted_tenant_is_left() {
     theirs.create_with("web", json!({"ports": {"0": "80"}, "volumes": {"data": "/data"}})).await;
     theirs.exec("web", json!("echo theirs > /data/file")).await;
     let port = client.get("/containers/web").await.ok()["container"]["ports"].clone();
+    let key = client.post("/api-keys", json!({"name": "k"})).await.ok()["api_key"]["key"].as_str().unwrap().to_owned();
+    let key = client.with_token(&key);
+    key.get("/containers").await.ok();
 
     delete(site, tenant);
     client.get("/containers").await.refused(401, "AuthenticationError");
+    key.get("/containers").await.refused(401, "AuthenticationError");
     client.sign_in(&tenant.login("operator"), PASSWORD).await.refused(401, "AuthenticationError");
     assert_ne!(site.run(&["token", &tenant.login("operator")], "").code, 0, "nor are tokens made");
     gone(site, tenant).await;
@@ -57,6 +61,7 @@ async fn nothing_of_a_deleted_tenant_is_left() {
     for (table, left) in [
         ("tenants", 1),
         ("accounts", 1),
+        ("api_keys", 0),
         ("containers", 1),
         ("volumes", 1),
         ("container_ports", 1),
