@@ -5,6 +5,8 @@ use super::TenantSlug;
 /// The group in which each tenant has one of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CgroupParent {
+    /// One named `podgate`, in the words of the manager that Podman has.
+    Auto,
     /// Below the root of each hierarchy, for the manager `cgroupfs`.
     Path(String),
     /// A slice without its suffix, for the manager `systemd`.
@@ -12,8 +14,11 @@ pub enum CgroupParent {
 }
 
 impl CgroupParent {
-    /// Parses `/path` or `name.slice`, or says that it is neither.
+    /// Parses `auto`, `/path` or `name.slice`, or says that it is none of them.
     pub fn parse(input: &str) -> Result<Self, String> {
+        if input == "auto" {
+            return Ok(Self::Auto);
+        }
         let is_name = |name: &str| {
             !matches!(name, "" | "." | "..")
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
@@ -25,22 +30,49 @@ impl CgroupParent {
             (None, Some(name)) if is_slice(name) => Some(Self::Slice(name.to_owned())),
             _ => None,
         };
-        parsed.filter(|_| input.len() <= 100).ok_or_else(|| format!("{input:?} is neither /path nor name.slice"))
+        parsed.filter(|_| input.len() <= 100).ok_or_else(|| format!("{input:?} is none of auto, /path and name.slice"))
     }
 
-    /// The tenant's own group. No two tenants have the same, for a slug has no `_`.
-    pub fn of(&self, tenant: &TenantSlug) -> String {
-        match self {
-            Self::Path(path) => format!("{path}/{tenant}"),
-            Self::Slice(name) => format!("{name}-{}.slice", tenant.as_str().replace('-', "_")),
+    /// The tenant's own group, where Podman has this manager of groups; none where that is not known. No two tenants have
+    /// the same, for a slug has no `_`.
+    pub fn of(&self, tenant: &TenantSlug, manager: Option<CgroupManager>) -> Option<String> {
+        let path = |parent: &str| Some(format!("{parent}/{tenant}"));
+        let slice = |parent: &str| Some(format!("{parent}-{}.slice", tenant.as_str().replace('-', "_")));
+        match (self, manager) {
+            (Self::Path(parent), _) => path(parent),
+            (Self::Slice(parent), _) => slice(parent),
+            (Self::Auto, Some(CgroupManager::Cgroupfs)) => path("/podgate"),
+            (Self::Auto, Some(CgroupManager::Systemd)) => slice("podgate"),
+            (Self::Auto, None) => None,
         }
     }
 
-    /// Podman's manager that knows such groups.
-    pub const fn manager(&self) -> &'static str {
+    /// Whether Podman can make containers there, having this manager.
+    pub fn fits(&self, manager: Option<CgroupManager>) -> bool {
         match self {
-            Self::Path(_) => "cgroupfs",
-            Self::Slice(_) => "systemd",
+            Self::Auto => true,
+            Self::Path(_) => manager != Some(CgroupManager::Systemd),
+            Self::Slice(_) => manager != Some(CgroupManager::Cgroupfs),
+        }
+    }
+}
+
+/// Who makes control groups for Podman.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// Podman itself.
+    Cgroupfs,
+    /// systemd.
+    Systemd,
+}
+
+impl CgroupManager {
+    /// By Podman's name for it.
+    pub fn parse(input: &str) -> Option<Self> {
+        match input {
+            "cgroupfs" => Some(Self::Cgroupfs),
+            "systemd" => Some(Self::Systemd),
+            _ => None,
         }
     }
 }
@@ -51,7 +83,13 @@ mod tests {
 
     #[test]
     fn each_tenant_has_a_group_of_its_own() {
-        let of = |parent: &str, slug: &str| CgroupParent::parse(parent).unwrap().of(&TenantSlug::parse(slug).unwrap());
+        let whose = |parent: &str, slug: &str, manager| {
+            CgroupParent::parse(parent).unwrap().of(&TenantSlug::parse(slug).unwrap(), manager)
+        };
+        assert_eq!(whose("auto", "acme-x", Some(CgroupManager::Cgroupfs)).unwrap(), "/podgate/acme-x");
+        assert_eq!(whose("auto", "acme-x", Some(CgroupManager::Systemd)).unwrap(), "podgate-acme_x.slice");
+        assert_eq!(whose("auto", "acme-x", None), None);
+        let of = |parent: &str, slug: &str| whose(parent, slug, None).unwrap();
         assert_eq!(of("/podgate", "acme-x"), "/podgate/acme-x");
         assert_eq!(of("/a/b.c", "acme"), "/a/b.c/acme");
         assert_eq!(of("podgate.slice", "acme-x"), "podgate-acme_x.slice");

@@ -26,7 +26,7 @@ mod volume;
 mod world;
 
 pub use attempt::{Attempt, IdempotencyKey};
-pub use cgroup::CgroupParent;
+pub use cgroup::{CgroupManager, CgroupParent};
 pub use command::{CommandLine, Words};
 pub use condition::{Part, Tags};
 pub use environment::Environment;

@@ -104,7 +104,8 @@ impl Engine {
         deadline: Deadline,
     ) -> Result<EngineId> {
         let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
-        let body = body(grant.spec(), image, identity, &self.seccomp_path, self.host.get(), self.cgroups.as_deref());
+        let cgroup = self.cgroup_of(identity.tenant);
+        let body = body(grant.spec(), image, identity, &self.seccomp_path, self.host.get(), cgroup);
         let call = self.wire.post_json("/v4.0.0/libpod/containers/create", &body);
         let answer = self.short(grant.tenant(), deadline, call).await?.checked()?;
         EngineId::parse(&answer.json::<Created>()?.id).map_err(failure::unreadable)

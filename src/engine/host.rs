@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Deadline, Engine};
-use crate::domain::{CgroupParent, Kind, Result};
+use crate::domain::{CgroupManager, Kind, Result, Tenant};
 use crate::policy::grant::SystemGrant;
 
 /// How long the question may take.
@@ -27,11 +27,13 @@ pub struct Host {
     pub pids: bool,
     /// Podman can read the seccomp profile. It makes nothing without.
     pub seccomp: bool,
+    /// Who makes control groups; none where it is not known, or they are one user's (rootless).
+    pub cgroup_manager: Option<CgroupManager>,
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { user_namespaces: true, memory: true, cpu: true, pids: true, seccomp: true }
+        Self { user_namespaces: true, memory: true, cpu: true, pids: true, seccomp: true, cgroup_manager: None }
     }
 }
 
@@ -86,13 +88,14 @@ impl Info {
     /// Cgroups v1 and v2 name these controllers alike. Of a rootless service, one that is not named was not delegated to
     /// its user; of root's, one is missing where Podman names others.
     fn write_to(&self, host: &mut Host) {
-        let InfoHost { controllers, security, .. } = &self.host;
+        let InfoHost { manager, controllers, security } = &self.host;
         let controllers = controllers.as_deref().unwrap_or_default();
         let all = controllers.is_empty() && !security.rootless;
         let has = |name: &str| all || controllers.iter().any(|controller| controller == name);
         (host.memory, host.cpu, host.pids) = (has("memory"), has("cpu"), has("pids"));
         // A rootless service has one user's ids.
         host.user_namespaces = !security.rootless;
+        host.cgroup_manager = CgroupManager::parse(manager).filter(|_| !security.rootless);
     }
 }
 
@@ -103,17 +106,16 @@ impl Engine {
         let ask = async { self.wire.get("/v4.0.0/libpod/info").await?.checked() };
         let info: Info = Deadline::after(PATIENCE).bound(ask).await?.json()?;
         self.host.change(|host| info.write_to(host));
-        let managers = (info.host.manager.as_str(), self.cgroups.as_deref().map(CgroupParent::manager));
-        if let (found, Some(meant)) = managers
-            && found != meant
-        {
-            tracing::error!(
-                found,
-                meant,
-                "engine.cgroup_parent is not for Podman's manager of cgroups: nothing is made"
-            );
+        if !self.cgroups.as_deref().is_none_or(|parent| parent.fits(CgroupManager::parse(&info.host.manager))) {
+            let found = info.host.manager;
+            tracing::error!(found, "engine.cgroup_parent is not for Podman's manager of cgroups: nothing is made");
         }
         Ok(self.host.get())
+    }
+
+    /// The control group for what is the tenant's; none where Podman chooses.
+    pub(super) fn cgroup_of(&self, tenant: &Tenant) -> Option<String> {
+        self.cgroups.as_deref()?.of(&tenant.slug, self.host.get().cgroup_manager)
     }
 
     /// Tries whether Podman can read the seccomp profile: by a create that fails either way, on a root directory that no

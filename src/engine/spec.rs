@@ -8,9 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Host, Image, agent};
-use crate::domain::{
-    CgroupParent, ContainerName, Directory, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant,
-};
+use crate::domain::{ContainerName, Directory, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant};
 use crate::policy::spec::{ContainerSpec, USER_IDS};
 
 /// Label of the installation that made an object.
@@ -131,7 +129,7 @@ pub(super) fn body(
     id: &Identity<'_>,
     seccomp: &Path,
     host: Host,
-    cgroups: Option<&CgroupParent>,
+    cgroup: Option<String>,
 ) -> impl Serialize {
     let mut all_labels = spec.labels.clone();
     all_labels.extend(labels(id));
@@ -176,8 +174,8 @@ pub(super) fn body(
         // `options.max-size` is ignored by Podman; this is not.
         "log_configuration": {"driver": "k8s-file", "size": limits.log_bytes},
     });
-    if let Some(parent) = cgroups {
-        body["cgroup_parent"] = json!(parent.of(&id.tenant.slug));
+    if let Some(group) = cgroup {
+        body["cgroup_parent"] = json!(group);
     }
     match network_name(id.tenant, spec.network) {
         None => body["netns"] = json!({"nsmode": "none"}),

@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 use super::Report;
 use crate::app;
 use crate::config::Config;
-use crate::domain::Kind;
+use crate::domain::{CgroupManager, CgroupParent, Kind};
 use crate::engine::{Deadline, Engine, Examined};
 use crate::metrics::Metrics;
 use crate::policy::grant::SystemGrant;
@@ -165,17 +165,20 @@ fn cgroups(found: &Examined, report: &mut Report) {
 /// Whether tenants share the processors, and not containers.
 fn fair_shares(config: &Config, found: &Examined, report: &mut Report) {
     const CHECK: &str = "fair shares";
-    let manager = &found.cgroup_manager;
-    let fit = if manager == "systemd" { "podgate.slice" } else { "/podgate" };
-    let advice = format!("engine.cgroup_parent = {fit:?}");
+    let manager = CgroupManager::parse(&found.cgroup_manager).filter(|_| !found.rootless);
     match &config.engine.cgroup_parent {
-        Some(parent) if parent.manager() != manager => {
-            let message = format!("engine.cgroup_parent is none of {manager}, Podman's manager of cgroups");
-            report.fail(CHECK, format!("{message}: it makes no container there"), advice);
+        Some(parent) if !parent.fits(manager) => {
+            let message =
+                format!("engine.cgroup_parent is none of {}, Podman's manager of cgroups", found.cgroup_manager);
+            report.fail(CHECK, format!("{message}: it makes no container there"), "engine.cgroup_parent = \"auto\"");
         }
+        Some(CgroupParent::Auto) if manager.is_none() => report.ok(CHECK, "as Podman gives them"),
         Some(_) => report.ok(CHECK, "each tenant has a control group of its own"),
-        None if found.rootless => report.ok(CHECK, "as Podman gives them"),
-        None => report.warn(CHECK, "who has many containers gets more of the processors than who has few", advice),
+        None => report.warn(
+            CHECK,
+            "who has many containers gets more of the processors than who has few",
+            "engine.cgroup_parent = \"auto\"",
+        ),
     }
 }
 

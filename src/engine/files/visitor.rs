@@ -204,8 +204,8 @@ fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, root: 
         "volumes": volumes,
         "resource_limits": {},
     });
-    if let Some(parent) = &engine.cgroups {
-        body["cgroup_parent"] = json!(parent.of(&grant.tenant().slug));
+    if let Some(group) = engine.cgroup_of(grant.tenant()) {
+        body["cgroup_parent"] = json!(group);
     }
     let able = engine.host.get();
     if able.memory {
