@@ -198,7 +198,7 @@ impl Contract {
                 | ValidationErrorKind::MinLength { .. }
                 | ValidationErrorKind::MaxLength { .. } => {}
                 ValidationErrorKind::OneOfNotValid { .. } => {
-                    wrong.add(field(&at), "must be a string or an array of strings");
+                    wrong.add(field(&at), "must be a string or an array of strings, and not empty");
                 }
                 _ => wrong.add(field(&at), error.masked().to_string()),
             }

@@ -1,5 +1,7 @@
 //! From the program's one error to HTTP, and from everything the framework may say to the program's one error.
 
+use std::borrow::Cow;
+
 use poem::Response;
 use poem::error::{MethodNotAllowedError, NotFoundError, ResponseError};
 use poem::http::StatusCode;
@@ -49,12 +51,13 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     let (status, type_name) = status_and_type(&error.kind);
     let mut body = json!({
         "success": false,
-        "error": {"message": error.message, "code": status.as_u16(), "type": type_name},
+        "error": {"message": within(&error.message), "code": status.as_u16(), "type": type_name},
         "timestamp": timestamp,
         "request_id": request_id,
     });
     if !error.details.is_empty() {
-        let details = error.details.iter().map(|Detail { field, message }| json!({"field": field, "message": message}));
+        let details =
+            error.details.iter().map(|Detail { field, message }| json!({"field": field, "message": within(message)}));
         body["error"]["details"] = details.collect();
     }
     let mut response = Response::builder().status(status).content_type("application/json").body(body.to_string());
@@ -78,6 +81,16 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+/// Most characters of a message: one may repeat a name, and an answer must not grow with a hostile request.
+const MOST_CHARACTERS: usize = 1000;
+
+fn within(message: &str) -> Cow<'_, str> {
+    match message.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &message[..end]).into(),
+        None => message.into(),
+    }
 }
 
 /// What the framework or a handler reported, as the program's error.

@@ -62,7 +62,8 @@ struct ExecutionResult {
     /// The command's exit code, 128 and the signal's number where a signal ended it; -1 where the command did not end in
     /// time or said too much.
     exit_code: i64,
-    /// Standard output and error in the order they came, valid UTF-8.
+    /// Standard output and error in the order in which they were read, valid UTF-8: of what was written to both within
+    /// the same moment, either may come first.
     output: String,
     /// Standard output alone.
     stdout: String,

@@ -236,7 +236,10 @@ impl<'de> Visitor<'de> for Unique<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
-            let value = entries.next_value_seed(self)?;
+            let value = entries.next_value_seed(self).inspect_err(|_| {
+                // From the inside out, the way to it.
+                self.0.twice.set(self.0.twice.take().map(|inner| format!("{name}.{inner}")));
+            })?;
             if object.contains_key(&name) {
                 self.0.twice.set(Some(name));
                 return Err(A::Error::custom("a field is there twice"));

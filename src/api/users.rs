@@ -20,7 +20,8 @@ pub struct Users(pub Context);
 struct AddUserRequest {
     /// Lower-case letters, digits, `_` and `-`, at most 32.
     username: String,
-    /// 1 to 128 characters without control characters. Without one the user cannot log in with a password.
+    /// At most 128 characters without control characters. Without one, or with an empty one, the user cannot log in with
+    /// a password.
     #[oai(write_only)]
     password: Option<String>,
     /// Absolute path of the login shell. Default `/bin/sh`.

@@ -42,7 +42,9 @@ impl Words {
     }
 
     fn shell(text: &str) -> Self {
-        Self(vec!["/bin/sh".into(), "-c".into(), text.into()])
+        // Behind a blank it is no option of the shell's.
+        let blank = if text.starts_with(['-', '+']) { " " } else { "" };
+        Self(vec!["/bin/sh".into(), "-c".into(), format!("{blank}{text}")])
     }
 }
 

@@ -31,7 +31,7 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("network not found", Kind::NotFound, "no such network"),
     ("network already exists", Kind::Exists, "the network exists"),
     ("image not known", Kind::NotFound, "the image is not on this host"),
-    ("cannot remove container", Kind::Conflict, "the container is running; stop it, or remove it with force"),
+    ("cannot remove container", Kind::Conflict, "the container has not stopped; stop it, or remove it with force=true"),
     ("cannot create exec session", Kind::Conflict, "the container is not running"),
     ("exec session with ID", Kind::Conflict, "the container stopped meanwhile"),
     ("cannot exec in a container that is not running", Kind::Conflict, "the container is not running"),

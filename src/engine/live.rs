@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::exec::{Ended, ExecRequest, Execution, Kept, Session};
 use super::frames::Output;
 use super::hijack::Outputs;
-use super::supervised::{Agent, GRACE, Orders, Reports, nonsense};
+use super::supervised::{Agent, GRACE, Orders, Reports, cut_off, left_alone, nonsense};
 use super::wire::AbortOnDrop;
 use super::{Deadline, Engine};
 use crate::domain::{Directory, Error, ExecUser, Kind, Result, Words};
@@ -259,6 +259,10 @@ impl LiveOutput {
                 Some(_) => Err(nonsense()),
                 None => {
                     let (code, supervised) = self.engine.lost(&self.grant, &self.session).await?;
+                    // Its exit code is not the command's.
+                    if !supervised && left_alone(code) {
+                        return Err(cut_off());
+                    }
                     Ok(Told::Ended(Exit { exit_code: Some(code), supervised, ..Exit::UNKNOWN }))
                 }
             },

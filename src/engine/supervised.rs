@@ -96,6 +96,7 @@ impl Engine {
                     Some(error) if error.kind == Kind::NoCommand => Ok(None),
                     Some(error) => Err(error),
                     None if stopped => Err(Error::new(Kind::Conflict, "the container stopped meanwhile")),
+                    None if left_alone(code) => Err(cut_off()),
                     None => Err(nonsense().because(format!("it ended with {code}: {words}"))),
                 }
             }
@@ -239,6 +240,17 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether an agent that ended like this without a word was cut off from us, and not killed: it ends by itself when nobody
+/// is there any more, and the command with it.
+pub(super) fn left_alone(code: i64) -> bool {
+    code < 128
+}
+
+/// What that is to the caller.
+pub(super) fn cut_off() -> Error {
+    Error::new(Kind::EngineDown, "the connection to the command broke, which ended it")
 }
 
 /// Whoever is root in a container may be its agent.

@@ -59,7 +59,8 @@ impl Lifecycle {
         if !force {
             match self.engine.status(grant, deadline).await {
                 Ok(status) if matches!(status.word.as_str(), "running" | "paused" | "stopping") => {
-                    let message = format!("the container is {}; stop it, or remove it with force=true", status.word);
+                    let first = if status.word == "paused" { "unpause and stop it" } else { "stop it" };
+                    let message = format!("the container is {}; {first}, or remove it with force=true", status.word);
                     return Err(Error::new(Kind::Conflict, message));
                 }
                 Ok(_) => {}

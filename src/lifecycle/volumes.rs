@@ -20,6 +20,8 @@ impl Lifecycle {
             if let Some(made) = this.volume_made_before(&grant, attempt.as_ref()).await? {
                 return Ok(made);
             }
+            // What cannot be made is not reserved: while Podman is away, nobody could take that back.
+            this.engine.ping().await?;
             let volume = this.store.reserve_volume(grant.tenant(), &name, attempt.as_ref()).await?;
             let _claim = this.claim(&volume.id).ok_or_else(|| Error::internal("a new volume is already claimed"))?;
             this.fail_point.reached("volume.reserved");

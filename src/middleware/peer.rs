@@ -28,12 +28,19 @@ fn vouched_for(connected: IpAddr, forwarded: &[&str], trusted: &[Network]) -> Ip
         if !is_trusted(address) {
             break;
         }
-        match hop.trim().parse::<IpAddr>() {
-            Ok(next) => address = next.to_canonical(),
-            Err(_) => break,
+        match address_of(hop.trim()) {
+            Some(next) => address = next.to_canonical(),
+            None => break,
         }
     }
     address
+}
+
+/// Some proxies write the port, too.
+fn address_of(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().map(|socket| socket.ip());
+    let in_brackets = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    hop.parse().or_else(|_| with_port()).ok().or_else(in_brackets)
 }
 
 #[cfg(test)]
@@ -49,6 +56,9 @@ mod tests {
         assert_eq!(ask("203.0.113.9", &["1.1.1.1"]), "203.0.113.9", "a stranger's word");
         assert_eq!(ask("10.0.0.1", &["1.1.1.1", "198.51.100.7"]), "198.51.100.7");
         assert_eq!(ask("10.0.0.1", &["1.1.1.1", " 198.51.100.7", "10.0.0.2"]), "198.51.100.7");
+        assert_eq!(ask("10.0.0.1", &["198.51.100.7:4444"]), "198.51.100.7");
+        assert_eq!(ask("10.0.0.1", &["[2001:db8::3]:44"]), "2001:db8::3");
+        assert_eq!(ask("10.0.0.1", &["[2001:db8::3]"]), "2001:db8::3");
         assert_eq!(ask("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(ask("10.0.0.1", &["198.51.100.7", "junk"]), "10.0.0.1");
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::AnyConnection;
 
 use super::Store;
-use crate::domain::{Error, Kind, Resource, Result, Tenant};
+use crate::domain::{Detail, Error, Kind, Resource, Result, Tenant};
 
 /// One resource of one tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,5 +111,9 @@ impl Store {
 /// A refusal that says which quota, how much of it is used, and how much was asked for.
 pub fn exceeded(resource: Resource, used: i64, limit: i64, amount: i64) -> Error {
     let asked = if amount > 0 { format!(", {amount} more asked for") } else { String::new() };
-    Error::new(Kind::Quota, format!("quota {}: {used} of {limit} used{asked}", resource.as_str()))
+    let (resource, state) = (resource.as_str(), format!("{used} of {limit} used{asked}"));
+    Error {
+        details: vec![Detail { field: resource.to_owned(), message: state.clone() }],
+        ..Error::new(Kind::Quota, format!("quota {resource}: {state}"))
+    }
 }

@@ -58,6 +58,8 @@ async fn a_gateway_outlives_its_podman() {
         ("POST", "/containers/old/exec", Some(json!({"command": "true"}))),
         ("POST", "/containers/old/users", Some(json!({"username": "u"}))),
         ("POST", "/containers/old/files", Some(json!({"dest_path": "/tmp/x", "content": "x"}))),
+        ("POST", "/volumes", Some(json!({"name": "data"}))),
+        ("POST", "/volumes", Some(json!({"name": "data"}))),
     ] {
         let answer = client.call(method, path, body).await;
         assert_eq!(answer.status, 503, "{method} {path}: {}", answer.text());
@@ -69,6 +71,32 @@ async fn a_gateway_outlives_its_podman() {
     assert_eq!(client.listed().await, [("old".into(), "running".into())]);
     assert_eq!(client.exec("old", json!("echo hi")).await, "hi\n");
     client.post("/containers", create).await.ok();
+    client.post("/volumes", json!({"name": "data"})).await.ok();
+}
+
+/// A command whose connection broke was ended by the agent: nobody knows what it would have come to.
+#[tokio::test]
+async fn a_broken_connection_is_no_exit_code() {
+    let socket = socket();
+    let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    let story = Story::at(site_at(&socket)).await;
+    let client = &story.client;
+    client.create_sleeping("c").await;
+    let command = json!({"command": "echo >>/tmp/begun; sleep 60; exit 7", "timeout": 100});
+    let waiting = tokio::spawn({
+        let (client, command) = (client.clone(), command.clone());
+        async move { client.post("/containers/c/exec", command).await }
+    });
+    let mut told = client.post_events("/containers/c/exec/stream", command).await.ok().unwrap();
+    eventually("that both run", || async {
+        let counted = client.exec("c", json!("touch /tmp/begun; wc -l </tmp/begun")).await;
+        (counted.trim() == "2").then_some(())
+    })
+    .await;
+    podman.turn_to(&Podman::of_the_tests().socket);
+    waiting.await.unwrap().refused(503, "PodmanAPIError");
+    assert_eq!(told.reason().await, "failed");
+    assert_eq!(client.exec("c", json!("echo still there")).await, "still there\n");
 }
 
 /// What could not be removed while Podman was away is removed when it is back.

@@ -258,7 +258,7 @@ impl Answer {
         assert_eq!((error["code"].as_u64(), error["type"].as_str()), (Some(status.into()), Some(kind)), "{body}");
         assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()));
         // Podman's words, with paths and ids of its host, stay inside (SECURITY rule 24). Those of a bad request are its own.
-        for inner in ["/overlay", "libpod", "conmon", "crun", ".sock", "OCI"] {
+        for inner in ["/overlay", "libpod", "conmon", "crun", "podman.sock", "OCI"] {
             assert!(status == 400 || !error.to_string().contains(inner), "{error}");
         }
         error.clone()

@@ -43,7 +43,7 @@ fn of_property(schema: &str, name: &str) -> Option<Value> {
         ("CreateTenantRequest", "slug") => pattern(SLUG),
         ("AddUserRequest", "username") => pattern("^[a-z_][a-z0-9_-]{0,31}$"),
         ("AddUserRequest", "shell") => pattern("^/[A-Za-z0-9._/-]{1,128}$"),
-        ("AddUserRequest", "password") => Some(json!({"pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]{1,128}$"})),
+        ("AddUserRequest", "password") => Some(json!({"pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]{0,128}$"})),
         ("CreateAccountRequest" | "ChangeAccountRequest", "password") | (_, "new_password") => length(8, 1024),
         (_, "dest_path") | ("CreateDirectoryRequest", "path") | ("MoveFileRequest", "source" | "destination") => {
             Some(json!({"pattern": FILE, "maxLength": 4095}))
