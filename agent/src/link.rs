@@ -1,8 +1,9 @@
 //! The way to the gateway: orders on standard input, reports on standard output.
 
 use std::io;
+use std::time::{Duration, Instant};
 
-use podgate_agent::protocol::{Decoder, Frame, Malformed, Order, Report};
+use podgate_agent::protocol::{Decoder, Frame, Malformed, Order, Report, SILENCE, UNHEARD};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::stdio::{stdin, stdout};
@@ -16,18 +17,33 @@ pub struct Link {
     waiting: Vec<u8>,
     sent: usize,
     gone: bool,
+    unheard: Option<Unheard>,
 }
+
+/// What was said since anything was heard.
+struct Unheard {
+    since: Instant,
+    bytes: usize,
+}
+
+/// How long the gateway may take to answer for much.
+const ANSWER: Duration = Duration::from_secs(1);
 
 impl Link {
     pub fn new() -> io::Result<Self> {
         rustix::io::ioctl_fionbio(stdin(), true)?;
         rustix::io::ioctl_fionbio(stdout(), true)?;
-        Ok(Self { orders: Decoder::default(), waiting: Vec::new(), sent: 0, gone: false })
+        Ok(Self { orders: Decoder::default(), waiting: Vec::new(), sent: 0, gone: false, unheard: None })
     }
 
     /// Whether nobody is there any more.
     pub fn is_gone(&self) -> bool {
-        self.gone
+        self.gone || self.unheard.as_ref().is_some_and(Unheard::is_too_much)
+    }
+
+    /// When somebody must have been heard.
+    pub fn alarm(&self) -> Option<Instant> {
+        self.unheard.as_ref().map(|unheard| unheard.since + SILENCE)
     }
 
     /// Nobody who makes sense is there any more.
@@ -40,7 +56,10 @@ impl Link {
         let mut bytes = [0; 16 * 1024];
         match rustix::io::read(stdin(), &mut bytes) {
             Ok(0) => self.gone = true,
-            Ok(read) => self.orders.push(&bytes[..read]),
+            Ok(read) => {
+                self.unheard = None;
+                self.orders.push(&bytes[..read]);
+            }
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.gone = true,
         }
@@ -77,7 +96,11 @@ impl Link {
     pub fn send(&mut self) {
         while self.has_waiting() && !self.gone {
             match rustix::io::write(stdout(), &self.waiting[self.sent..]) {
-                Ok(written) => self.sent += written,
+                Ok(written) => {
+                    self.sent += written;
+                    let unheard = self.unheard.get_or_insert_with(|| Unheard { since: Instant::now(), bytes: 0 });
+                    unheard.bytes = unheard.bytes.saturating_add(written);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Err(_) => self.gone = true,
@@ -98,5 +121,12 @@ impl Link {
     /// Where orders come from and reports go.
     pub fn ends() -> (BorrowedFd<'static>, BorrowedFd<'static>) {
         (stdin(), stdout())
+    }
+}
+
+impl Unheard {
+    fn is_too_much(&self) -> bool {
+        let silence = self.since.elapsed();
+        silence >= SILENCE || (silence >= ANSWER && self.bytes > UNHEARD)
     }
 }

@@ -240,7 +240,7 @@ impl Session {
         if self.link.has_room() {
             fds.extend(self.work.outputs.iter().map(|output| PollFd::new(&output.fd, PollFlags::IN)));
         }
-        wait(&mut fds, self.work.alarm())
+        wait(&mut fds, [self.work.alarm(), self.link.alarm()].into_iter().flatten().min())
     }
 
     fn obey(&mut self, order: Order) {
@@ -258,6 +258,8 @@ impl Session {
                 }
             }
             Order::Kill => self.work.to_be_killed = true,
+            // That it came is all.
+            Order::Alive => {}
             Order::Start(_) | Order::Connect(_) => self.link.give_up(),
         }
     }

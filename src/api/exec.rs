@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use poem_openapi::param::Path;
-use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::caller::{Caller, Exec as ExecScope};
+use super::exec_answer::ExecAnswer;
 use super::json::Strict;
-use super::model::{Command, answer};
+use super::model::Command;
 use super::{Context, Tag};
 use crate::domain::{CommandLine, Details, Directory, Environment, ExecUser, Result};
 use crate::engine::{Ended, ExecRequest as EngineRequest, Execution};
@@ -42,7 +43,7 @@ pub(super) struct ExecRequest {
     max_output: Option<i64>,
 }
 
-impl poem_openapi::types::Example for ExecRequest {
+impl Example for ExecRequest {
     fn example() -> Self {
         Self {
             command: "echo hello".into(),
@@ -83,20 +84,32 @@ struct ExecutionResult {
     duration_ms: u64,
 }
 
-answer! {
-    /// The command was run, whatever its exit code.
-    ExecResponse { execution: ExecutionResult }
-    example ExecutionResult {
-        exit_code: 0,
-        output: "hello\n".into(),
-        stdout: "hello\n".into(),
-        stderr: String::new(),
-        success: true,
-        truncated: false,
-        timed_out: false,
-        supervised: true,
-        killed: 0,
-        duration_ms: 61,
+/// The command was run, whatever its exit code.
+#[derive(Object)]
+#[oai(example)]
+pub(super) struct ExecResponse {
+    /// Always true.
+    success: bool,
+    /// What was asked for.
+    execution: ExecutionResult,
+}
+
+impl Example for ExecResponse {
+    fn example() -> Self {
+        let hello = "hello\n".to_owned();
+        let execution = ExecutionResult {
+            exit_code: 0,
+            output: hello.clone(),
+            stdout: hello,
+            stderr: String::new(),
+            success: true,
+            truncated: false,
+            timed_out: false,
+            supervised: true,
+            killed: 0,
+            duration_ms: 61,
+        };
+        Self { success: true, execution }
     }
 }
 
@@ -113,7 +126,7 @@ impl Exec {
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
         body: Strict<ExecRequest>,
-    ) -> poem::Result<Json<ExecResponse>> {
+    ) -> poem::Result<ExecAnswer> {
         let Strict(body, _) = body;
         let Parsed { line, request, timeout } = body.parse(&self.0)?;
         let asker = who.principal().running(line.words());
@@ -124,7 +137,7 @@ impl Exec {
         who.holds(self.0.policy.exec_place(grant.tenant(), self.0.engine.patience()).await?);
         let execution = self.0.lifecycle.exec(&grant, &EngineRequest { timeout, ..request }).await?;
         let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(ExecResponse::of(ExecutionResult::new(execution, duration_ms)))
+        Ok(ExecResponse::told(execution, duration_ms))
     }
 }
 
@@ -169,20 +182,23 @@ fn seconds(seconds: f64) -> Result<Duration, String> {
     time.ok_or_else(|| "must be a number of seconds, 0.001 at least".into())
 }
 
-impl ExecutionResult {
-    fn new(execution: Execution, duration_ms: u64) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self {
-            exit_code: execution.ended.code(),
-            success: execution.ended == Ended::Exited(0),
-            truncated: execution.ended == Ended::TooMuchOutput,
-            timed_out: execution.ended == Ended::TimedOut,
-            output: text(execution.output),
-            stdout: text(execution.stdout),
-            stderr: text(execution.stderr),
-            supervised: execution.supervised,
-            killed: execution.killed,
+impl ExecResponse {
+    /// The answer to a request that took so long.
+    pub(super) fn told(execution: Execution, duration_ms: u64) -> ExecAnswer {
+        let Execution { ended, said, supervised, killed } = execution;
+        let execution = ExecutionResult {
+            exit_code: ended.code(),
+            success: ended == Ended::Exited(0),
+            truncated: ended == Ended::TooMuchOutput,
+            timed_out: ended == Ended::TimedOut,
+            supervised,
+            killed,
             duration_ms,
-        }
+            // What was said goes in when it is sent.
+            output: String::new(),
+            stdout: String::new(),
+            stderr: String::new(),
+        };
+        ExecAnswer::new(&Self { success: true, execution }, said)
     }
 }

@@ -11,6 +11,7 @@ mod document;
 pub mod error;
 mod events;
 mod exec;
+mod exec_answer;
 mod exec_stream;
 mod files;
 pub mod idempotency;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::frames::Output;
 use super::hijack::Hijacked;
+use super::said::Said;
 use super::{Deadline, Engine, failure};
 use crate::domain::{Directory, Environment, Error, ExecUser, Kind, Result, Words};
 use crate::policy::grant::{Audited, ContainerGrant};
@@ -64,12 +65,8 @@ impl ExecRequest {
 pub struct Execution {
     /// How it ended.
     pub ended: Ended,
-    /// Both streams, in the order they came.
-    pub output: Vec<u8>,
-    /// Standard output alone.
-    pub stdout: Vec<u8>,
-    /// Standard error alone.
-    pub stderr: Vec<u8>,
+    /// What it said.
+    pub said: Said,
     /// Whether it is sure that the command and all that it started are gone.
     pub supervised: bool,
     /// Processes that had to be killed, as far as is known.
@@ -182,7 +179,7 @@ impl Engine {
         let path = format!("/v4.0.0/libpod/exec/{}/start", session.id);
         let body = json!({"Detach": false, "Tty": false}).to_string();
         match deadline.bound(self.wire.hijack(&path, body.into())).await {
-            Ok(connection) => Ok((session, Hijacked::new(connection))),
+            Ok(connection) => Ok((session, Hijacked::ending_with_us(connection))),
             Err(error) => Err(self.broken(grant, error).await),
         }
     }
@@ -216,32 +213,25 @@ impl Session {
 /// Output within the bound, in order and by stream.
 pub(super) struct Kept {
     room: usize,
-    output: Vec<u8>,
-    stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
+    pub(super) said: Said,
 }
 
 impl Kept {
     pub(super) fn new(room: u64) -> Self {
         let room = usize::try_from(room).unwrap_or(usize::MAX);
-        Self { room, output: Vec::new(), stdout: Vec::new(), stderr: Vec::new() }
+        Self { room, said: Said::default() }
     }
 
     /// Keeps what fits; false once something did not.
     pub(super) fn take(&mut self, output: Output, said: &[u8]) -> bool {
         let bytes = &said[..said.len().min(self.room)];
         self.room -= bytes.len();
-        self.output.extend_from_slice(bytes);
-        match output {
-            Output::Stderr => self.stderr.extend_from_slice(bytes),
-            Output::Stdout => self.stdout.extend_from_slice(bytes),
-        }
+        self.said.push(output, bytes);
         bytes.len() == said.len()
     }
 
     pub(super) fn into_execution(self, ended: Ended, supervised: bool, killed: u32) -> Execution {
-        let Self { output, stdout, stderr, .. } = self;
-        Execution { ended, output, stdout, stderr, supervised, killed }
+        Execution { ended, said: self.said, supervised, killed }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Commands and ports inside a container that are talked to while they run. Dropping one ends all of it: the agent sees
 //! that this side is gone.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ pub use podgate_agent::protocol::Size;
 use podgate_agent::protocol::{self, Cause, Order, Report, Start, Stream};
 use tokio::time::Instant;
 
-use super::exec::{Ended, ExecRequest, Execution, Kept, Session};
+use super::exec::{Ended, ExecRequest, Execution, Kept, Session, never_ran};
 use super::frames::Output;
 use super::hijack::Outputs;
 use super::supervised::{Agent, GRACE, Orders, Reports, cut_off, left_alone, nonsense};
@@ -16,6 +17,12 @@ use super::wire::AbortOnDrop;
 use super::{Deadline, Engine};
 use crate::domain::{Directory, Error, ExecUser, Kind, Result, Words};
 use crate::policy::grant::{Audited, ContainerGrant};
+
+/// How long a command that Podman runs may be silent before it is believed to run, and what Podman says of one that does
+/// not begins with.
+const BEGINNING: Duration = Duration::from_secs(1);
+const PODMANS_WORDS: &[u8] = b"Error: ";
+const MOST_WORDS: usize = 4096;
 
 /// What to run on a terminal, or on pipes.
 #[derive(Debug, Clone)]
@@ -49,6 +56,8 @@ pub struct LiveOutput {
     source: Source,
     /// When a command that can be late is.
     late: Option<Instant>,
+    /// What was heard and not told yet.
+    heard: VecDeque<Told>,
 }
 
 enum Source {
@@ -124,9 +133,26 @@ impl Engine {
         if let Some(live) = self.supervised(grant, request, deadline).await? {
             return Ok(live);
         }
+        match self.open_plain(grant, request, &request.command, deadline).await {
+            Err(error) if error.kind == Kind::NoCommand => match &request.otherwise {
+                Some(words) => self.open_plain(grant, request, words, deadline).await,
+                None => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    /// As Podman runs it, which tells in its output, or what looks like it, that a command cannot be run.
+    async fn open_plain(
+        &self,
+        grant: &Audited<ContainerGrant>,
+        request: &ExecRequest,
+        words: &Words,
+        deadline: Deadline,
+    ) -> Result<LiveExec> {
         let stdin = request.stdin.clone().unwrap_or_default();
         let late = Instant::now().checked_add(request.timeout);
-        let (session, attached) = self.start_process(grant, request.process(&request.command), deadline).await?;
+        let (session, attached) = self.start_process(grant, request.process(words), deadline).await?;
         let mut input = attached.input;
         let feeding = tokio::spawn(async move {
             if input.write(&stdin).await.is_ok() {
@@ -134,7 +160,8 @@ impl Engine {
             }
             std::future::pending().await
         });
-        let output = self.output(grant, session, Source::Plain(attached.outputs, request.max_output), late);
+        let mut output = self.output(grant, session, Source::Plain(attached.outputs, request.max_output), late);
+        output.hear_beginning().await?;
         Ok(LiveExec { output, _feeding: AbortOnDrop(feeding) })
     }
 
@@ -176,7 +203,7 @@ impl Engine {
     }
 
     fn output(&self, grant: &ContainerGrant, session: Session, source: Source, late: Option<Instant>) -> LiveOutput {
-        LiveOutput { engine: self.clone(), grant: grant.clone(), session, source, late }
+        LiveOutput { engine: self.clone(), grant: grant.clone(), session, source, late, heard: VecDeque::new() }
     }
 }
 
@@ -232,6 +259,9 @@ impl LiveInput {
 impl LiveOutput {
     /// What comes next. Nothing follows an end or an error.
     pub async fn next(&mut self) -> Result<Told> {
+        if let Some(told) = self.heard.pop_front() {
+            return Ok(told);
+        }
         let told = match self.late {
             // What was said before the deadline may be asked for after it, as slowly as it may be.
             Some(late) => {
@@ -248,6 +278,31 @@ impl LiveOutput {
             Err(error) => Err(self.engine.broken(&self.grant, error).await),
             told => told,
         }
+    }
+
+    /// Waits a moment for what Podman says of a command that cannot be run: that is the error.
+    async fn hear_beginning(&mut self) -> Result<()> {
+        let until = Instant::now() + BEGINNING;
+        let mut words = Vec::new();
+        while let Ok(told) = tokio::time::timeout_at(until, self.hear()).await {
+            let told = told?;
+            let goes_on = match &told {
+                Told::Said(Output::Stderr, bytes) if words.len() < MOST_WORDS => {
+                    words.extend_from_slice(bytes);
+                    words.starts_with(PODMANS_WORDS) || PODMANS_WORDS.starts_with(&words)
+                }
+                Told::Said(..) => false,
+                Told::Ended(exit) => match exit.exit_code.and_then(|code| never_ran(code, &words)) {
+                    Some(refusal) => return Err(refusal),
+                    None => false,
+                },
+            };
+            self.heard.push_back(told);
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn hear(&mut self) -> Result<Told> {

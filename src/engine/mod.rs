@@ -40,6 +40,7 @@ mod logs;
 mod networks;
 mod plain;
 mod pull;
+mod said;
 mod spec;
 mod stats;
 mod stored;
@@ -75,6 +76,7 @@ pub use lanes::Lane;
 pub use live::{Exit, Live, LiveExec, LiveInput, LiveOutput, Size, TerminalRequest, Told};
 pub use logs::{LogRequest, Logs};
 pub use pull::{PullProgress, PullStep, not_pulled};
+pub use said::{Reading, Said};
 pub use spec::Identity;
 pub use stats::{Processes, Sample};
 

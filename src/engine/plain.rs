@@ -4,6 +4,7 @@
 //! standard input sees as its end; a command that does not read it goes on until the container's own limits or stop.
 
 use super::exec::{Ended, ExecRequest, Execution, Kept, never_ran};
+use super::frames::Output;
 use super::hijack::Hijacked;
 use super::{Deadline, Engine};
 use crate::domain::{Error, Result, Words};
@@ -54,7 +55,7 @@ impl Engine {
             None => Ended::Exited(self.exit_code(&session).await?),
         };
         if let Ended::Exited(code) = ended
-            && let Some(refusal) = never_ran(code, &kept.stderr)
+            && let Some(refusal) = never_ran(code, &kept.said.all(Some(Output::Stderr)))
         {
             return Err(refusal);
         }

@@ -1,11 +1,12 @@
 //! The agent inside the container, at work (`podgate_agent::protocol`): it ends a command and all that it started at its
 //! deadline, when it says too much, and when this side is gone, which is what dropping does.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use podgate_agent::protocol::{self, CHUNK, Decoder, Failure, Frame, Order, Report, Stage, Start, WINDOW};
+use podgate_agent::protocol::{self, ALIVE_EVERY, CHUNK, Decoder, Failure, Frame, Order, Report, Stage, Start, WINDOW};
 use tokio::sync::Notify;
 
 use super::exec::{ExecRequest, Process, Session, never_ran};
@@ -34,9 +35,11 @@ pub(super) struct Agent {
 
 /// What it is told.
 pub(super) struct Orders {
-    input: Input,
+    /// Written to by whoever has a whole frame.
+    input: Arc<tokio::sync::Mutex<Input>>,
     frame: Vec<u8>,
     credit: Arc<Credit>,
+    _answering: AbortOnDrop<()>,
 }
 
 /// What it tells.
@@ -45,6 +48,16 @@ pub(super) struct Reports {
     decoder: Decoder<Report>,
     words: Vec<u8>,
     credit: Arc<Credit>,
+    ear: Arc<Ear>,
+}
+
+/// Whether the agent has to be told that somebody is there.
+struct Ear {
+    /// Something was said since.
+    heard: AtomicBool,
+    /// Somebody waits for what is said next.
+    listens: AtomicBool,
+    change: Notify,
 }
 
 /// How many bytes of input it would take.
@@ -122,11 +135,12 @@ impl ExecRequest {
 impl Agent {
     fn new(session: Session, Hijacked { input, outputs }: Hijacked) -> Self {
         let credit = Arc::new(Credit { bytes: Mutex::new(WINDOW), more: Notify::new() });
-        Self {
-            session,
-            orders: Orders { input, frame: Vec::new(), credit: Arc::clone(&credit) },
-            reports: Reports { outputs, decoder: Decoder::default(), words: Vec::new(), credit },
-        }
+        let ear = Arc::new(Ear { heard: false.into(), listens: false.into(), change: Notify::new() });
+        let input = Arc::new(tokio::sync::Mutex::new(input));
+        let answering = AbortOnDrop(tokio::spawn(answer(Arc::clone(&ear), Arc::clone(&input))));
+        let orders = Orders { input, frame: Vec::new(), credit: Arc::clone(&credit), _answering: answering };
+        let reports = Reports { outputs, decoder: Decoder::default(), words: Vec::new(), credit, ear };
+        Self { session, orders, reports }
     }
 
     /// Gives it this input to its end, beside what is read, as long as the last is kept.
@@ -148,7 +162,7 @@ impl Orders {
     pub(super) async fn send(&mut self, order: &Order) -> std::io::Result<()> {
         self.frame.clear();
         order.encode(&mut self.frame);
-        self.input.write(&self.frame).await
+        self.input.lock().await.write(&self.frame).await
     }
 
     /// Gives input as fast as it is taken. Somebody has to read the reports meanwhile.
@@ -170,7 +184,7 @@ impl Reports {
             match self.decoder.next().map_err(|_| nonsense())? {
                 Some(Report::Credit(bytes)) => self.credit.earn(bytes),
                 Some(report) => return Ok(Some(report)),
-                None => match self.outputs.next().await? {
+                None => match self.ear.listening(self.outputs.next()).await? {
                     None => return Ok(None),
                     Some((Output::Stdout, bytes)) => self.decoder.push(&bytes),
                     Some((Output::Stderr, words)) => {
@@ -180,6 +194,46 @@ impl Reports {
                 },
             }
         }
+    }
+}
+
+/// Tells the agent that somebody is there: behind whatever it said, and while nobody looks whether it says something.
+async fn answer(ear: Arc<Ear>, input: Arc<tokio::sync::Mutex<Input>>) {
+    let mut alive = Vec::new();
+    Order::Alive.encode(&mut alive);
+    loop {
+        let change = ear.change.notified();
+        if ear.listens.load(Ordering::Acquire) && !ear.heard.swap(false, Ordering::AcqRel) {
+            change.await;
+            continue;
+        }
+        // The first is the order that it waits for; where it is gone, the reports tell.
+        tokio::time::sleep(ALIVE_EVERY / 2).await;
+        if input.lock().await.write(&alive).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(ALIVE_EVERY / 2).await;
+    }
+}
+
+impl Ear {
+    /// Waits for what is said.
+    async fn listening<T>(&self, next: impl Future<Output = T>) -> T {
+        let _listening = Listening(self);
+        self.listens.store(true, Ordering::Release);
+        let next = next.await;
+        self.heard.store(true, Ordering::Release);
+        next
+    }
+}
+
+/// Somebody waits, until this is dropped.
+struct Listening<'a>(&'a Ear);
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.listens.store(false, Ordering::Release);
+        self.0.change.notify_one();
     }
 }
 

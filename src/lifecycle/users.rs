@@ -130,7 +130,7 @@ impl Lifecycle {
                 if !self.status(grant, self.engine.deadline()).await?.is_running() {
                     return Err(stopped());
                 }
-                Err(Error::new(Kind::Refused, refused).because(String::from_utf8_lossy(&done.output)))
+                Err(Error::new(Kind::Refused, refused).because(String::from_utf8_lossy(&done.said.all(None))))
             }
         }
     }

@@ -71,6 +71,10 @@ impl Places {
         let held = all.entry(key.clone()).or_default();
         if held.used < limit {
             held.used += 1;
+            // Two places that come free at once may wake one who waits only: that one wakes the next.
+            if held.used < limit && held.waiting > 0 {
+                held.freed.notify_one();
+            }
             // Dropping `waits` needs the lock.
             drop(all);
             return Ok(Place { places: self.clone(), key });

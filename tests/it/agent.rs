@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{ALPINE, DEBIAN, Ledger, Podman, STATIC, Site, Story, eventually};
 
@@ -239,8 +239,11 @@ async fn without_it_commands_run_all_the_same() {
         json!({"command": "true", "user": "nobodyhere"}),
         json!({"command": ["/etc/passwd"]}),
     ] {
-        story.client.post("/containers/bare/exec", body).await.refused(400, "ValidationError");
+        story.client.post("/containers/bare/exec", body.clone()).await.refused(400, "ValidationError");
+        let watched = story.client.post_events("/containers/bare/exec/stream", body).await;
+        watched.err().expect("nothing began").refused(400, "ValidationError");
     }
+    watched_plainly(&story).await;
     // A gateway that has one leaves older containers as they are.
     let Story { gateway, client, tenant, podman, mut site } = story;
     drop(gateway);
@@ -250,6 +253,42 @@ async fn without_it_commands_run_all_the_same() {
     client.create_sleeping("new").await;
     let story = Story { gateway, client, tenant, podman, site };
     assert!(!supervised(&story, "bare").await && supervised(&story, "new").await);
+}
+
+/// A stream of a command that Podman runs.
+async fn watched_plainly(story: &Story) {
+    let client = &story.client;
+    let watch = async |name: &str, body: Value| {
+        let stream = client.post_events(&format!("/containers/{name}/exec/stream"), body).await;
+        stream.unwrap_or_else(|answer| panic!("{}", answer.text()))
+    };
+    let whole = async |body: Value| {
+        let mut events = watch("bare", body).await.until("exit").await;
+        let exit = events.pop().unwrap().data;
+        assert_eq!(exit["supervised"], false, "{exit}");
+        let said = events.iter().map(|event| event.data["data"].as_str().unwrap());
+        (said.collect::<String>(), exit)
+    };
+    let body = json!({"command": "echo Error: mine >&2; read x; echo $x; exit 3", "stdin": "in\n"});
+    let (said, exit) = whole(body).await;
+    assert_eq!((said.as_str(), &exit["exit_code"]), ("Error: mine\nin\n", &json!(3)));
+    let (said, exit) = whole(json!({"command": "echo begun; sleep 60", "timeout": 1.5})).await;
+    assert_eq!((said.as_str(), &exit["timed_out"]), ("begun\n", &json!(true)));
+    let (said, exit) = whole(json!({"command": "yes", "max_output": 100_000})).await;
+    assert!(said.len() <= 100_000 && exit["truncated"] == true, "{} {exit}", said.len());
+    assert_eq!(whole(json!({"command": "sleep 2; exit 127"})).await.1["exit_code"], 127);
+    // Who leaves cuts the connection, and a command that reads its input sees that.
+    let mark = crate::support::processes::marker();
+    let mut left = watch("bare", json!({"command": format!("echo up; sleep {mark} & cat; kill $!")})).await;
+    left.told().await;
+    drop(left);
+    // Where there is no shell, a string's words run.
+    client.create_with("static", json!({"image": STATIC, "command": ["/app"]})).await;
+    let mut events = watch("static", json!({"command": "/app echo a b"})).await.until("exit").await;
+    assert_eq!((events.pop().unwrap().data["exit_code"].as_i64(), &events[0].data["data"]), (Some(0), &json!("a b\n")));
+    assert_eq!(client.used().await["execs"], 0);
+    client.handshake("/containers/bare/terminal").await.refused(409, "PodmanAPIError");
+    client.handshake("/containers/bare/ports/80").await.refused(409, "PodmanAPIError");
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ async fn what_never_finishes_is_cut() {
 }
 
 /// A TLS connection that trusts nothing but this certificate.
-async fn encrypted(address: SocketAddr, certificate: &std::path::Path, alpn: &[u8]) -> TlsStream<TcpStream> {
+pub async fn encrypted(address: SocketAddr, certificate: &std::path::Path, alpn: &[u8]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

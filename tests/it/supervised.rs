@@ -196,26 +196,22 @@ async fn endless_output_costs_no_memory() {
     assert_eq!((&done["truncated"], &done["output"]), (&json!(true), &json!("abcde")));
 }
 
+/// Twenty run, eighty wait.
 #[tokio::test]
 async fn many_at_once_keep_to_themselves() {
-    let Story { client, .. } = &Story::begin().await;
+    // Whoever waits for a place waits as long as the machine takes.
+    let Story { client, .. } = &Story::at(Site::new().set("engine.request_timeout_seconds", 600)).await;
     client.create_sleeping("c").await;
     let all = (0..100).map(|number| {
         let client = client.clone();
         let body = json!({"command": format!("read line; echo $line; exit {}", number % 50), "stdin": format!("{number}\n"), "timeout": 60});
         tokio::spawn(async move { (number, client.post("/containers/c/exec", body).await) })
     });
-    let mut ran = 0;
     for one in all.collect::<Vec<_>>() {
         let (number, answer) = one.await.unwrap();
-        if answer.status == 429 {
-            continue;
-        }
         let done = answer.ok()["execution"].clone();
         assert_eq!((&done["output"], &done["exit_code"]), (&json!(format!("{number}\n")), &json!(number % 50)));
-        ran += 1;
     }
-    assert_eq!(ran, 100, "twenty run, eighty wait");
 }
 
 /// Timeouts, disconnects and plain ends, in batches: nothing of them is left.

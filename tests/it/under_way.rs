@@ -1,4 +1,4 @@
-//! A container that goes away under what is under way in it: whoever is there is told that, and never of a failure.
+//! What is under way when it has to end: whoever is there is told why, and that a container went away is no failure.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::serve::talk as talk_plainly;
+use crate::support::gateway::PASSWORD;
 use crate::support::processes::{alive, marker, open_files, with_word};
 use crate::support::websocket::streams;
 use crate::support::{Client, Story, eventually};
@@ -199,4 +200,38 @@ async fn connections_may_be_cut_at_any_moment() {
     let mut peer = client.websocket("/containers/c/ports/7").await;
     peer.send("still").await;
     assert_eq!(peer.next().await, Some(Message::binary("still")));
+}
+
+/// Whoever may not listen any more is told so, and so is everybody when the gateway ends.
+#[tokio::test]
+async fn every_stream_ends_with_its_reason() {
+    let mut story = Story::begin().await;
+    let client = &story.client;
+    client.create_sleeping("c").await;
+    let open = async |client: &Client| {
+        let command = json!({"command": "echo up; sleep 300", "timeout": 300});
+        let mut all = vec![
+            ("exec", client.post_events("/containers/c/exec/stream", command).await.ok().unwrap()),
+            ("logs", client.events("/containers/c/logs?follow=true").await),
+            ("stats", client.events("/containers/c/stats?stream=true&interval=60").await),
+            ("events", client.events("/events").await),
+        ];
+        all[0].1.told().await;
+        streams(client, 4).await;
+        all
+    };
+    let signed = client.sign_in(&story.tenant.login("operator"), PASSWORD).await.ok();
+    let theirs = client.with_token(signed["access_token"].as_str().unwrap());
+    let all = open(&theirs).await;
+    theirs.post("/auth/logout", json!(null)).await.ok();
+    for (what, mut stream) in all {
+        assert_eq!(stream.reason().await, "revoked", "{what}");
+    }
+    streams(client, 0).await;
+    let all = open(client).await;
+    story.gateway.terminate();
+    for (what, mut stream) in all {
+        assert_eq!(stream.reason().await, "draining", "{what}");
+    }
+    assert!(story.gateway.ended().await.success());
 }

@@ -175,6 +175,55 @@ async fn a_wedged_container_hurts_its_own_tenant_only() {
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
+/// Files are reached by another way, which the pipe stands in or not: an answer comes, and nobody else waits.
+#[tokio::test]
+async fn files_of_a_wedged_container_hurt_its_own_tenant_only() {
+    let (podman, site) = begin();
+    let images = [&*format!("--image={WEDGED}"), &*format!("--image={TRAP}")];
+    let (tenant, neighbour) = (site.tenant_with(&images), site.tenant_with(&images));
+    let gateway = site.start().await;
+    let client = gateway.client(&site.token(&tenant.login("operator")));
+    let theirs = gateway.client(&site.token(&neighbour.login("operator")));
+    client.create(json!({"image": TRAP, "name": "moved", "command": "sleep 300"})).await;
+    client.exec("moved", json!("mv /trap /etc/passwd")).await;
+    client.create(json!({"image": WEDGED, "name": "stuck", "start": false})).await;
+    let calls = |name: &'static str| {
+        [
+            ("POST", "", Some(json!({"dest_path": "/tmp/x", "content": "x"}))),
+            ("GET", "?path=/etc", None),
+            ("GET", "/content?path=/etc/passwd", None),
+            ("GET", "/archive?path=/etc", None),
+            ("POST", "/move", Some(json!({"source": "/etc/group", "destination": "/etc/x"}))),
+            ("DELETE", "?path=/etc/passwd", None),
+        ]
+        .map(|(method, rest, body)| (method, format!("/containers/{name}/files{rest}"), body))
+    };
+    let mut asked = tokio::task::JoinSet::new();
+    for (method, path, body) in calls("moved").into_iter().chain(calls("stuck")) {
+        let client = client.clone();
+        asked.spawn(async move {
+            let (answer, took) = timed(client.call(method, &path, body)).await;
+            assert!(took < Duration::from_secs(20), "{method} {path}: {took:?}");
+            assert!(matches!(answer.status, 200 | 404 | 408 | 409 | 429), "{method} {path}: {}", answer.text());
+        });
+    }
+    all_is_well(&theirs, "first").await;
+    while let Some(one) = asked.join_next().await {
+        one.unwrap();
+    }
+    all_is_well(&theirs, "second").await;
+    podman.kill_service();
+    podman.serve();
+    for name in ["moved", "stuck"] {
+        eventually("that it can be removed", || async {
+            let answer = client.delete(&format!("/containers/{name}?force=true")).await;
+            matches!(answer.status, 200 | 404).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(client.used().await["containers"], 0);
+}
+
 /// What the gateway does by itself, it does for everybody else as if nothing were.
 #[tokio::test]
 async fn a_wedged_container_holds_up_nobodys_end() {

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
+use hyper::http::request::Builder;
 use hyper::{Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -53,11 +55,8 @@ impl Client {
     /// Opens one by a POST, or what came instead.
     pub async fn post_events(&self, path: &str, body: Value) -> Result<Stream, Answer> {
         let request = self.request("POST", path).header("content-type", "application/json");
-        let request = request.body(whole(body.to_string())).unwrap();
-        let io = TokioIo::new(TcpStream::connect(self.address).await.expect("the gateway takes connections"));
-        let (mut sender, connection) = http1::handshake(io).await.expect("a connection");
-        let connection = tokio::spawn(async { drop(connection.await) });
-        Stream::of(sender.send_request(request).await.expect("an answer"), connection).await
+        let stream = TcpStream::connect(self.address).await.expect("the gateway takes connections");
+        Stream::on(stream, request, &body.to_string()).await
     }
 
     pub async fn try_events(&self, path: &str, id: Option<&str>, version: Version) -> Result<Stream, Answer> {
@@ -85,6 +84,18 @@ impl Client {
 }
 
 impl Stream {
+    /// Opens one on a connection of any kind, or what came instead.
+    pub async fn on(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        request: Builder,
+        body: &str,
+    ) -> Result<Self, Answer> {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+        let connection = tokio::spawn(async { drop(connection.await) });
+        let request = request.body(whole(body.to_owned())).unwrap();
+        Self::of(sender.send_request(request).await.expect("an answer"), connection).await
+    }
+
     async fn of(response: Response<Incoming>, connection: tokio::task::JoinHandle<()>) -> Result<Self, Answer> {
         if response.status() != 200 {
             return Err(Answer::read(response).await);

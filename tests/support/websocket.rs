@@ -8,6 +8,7 @@ use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -23,6 +24,17 @@ pub struct Peer(pub WebSocketStream<TokioIo<Upgraded>>);
 impl Client {
     /// Opens a WebSocket, or what came instead; with more headers.
     pub async fn upgrade(&self, path: &str, more: &[(&str, &str)]) -> Result<Peer, Answer> {
+        let stream = TcpStream::connect(self.address).await.expect("the gateway takes connections");
+        self.upgrade_on(stream, path, more).await
+    }
+
+    /// The same on a connection of any kind.
+    pub async fn upgrade_on(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        path: &str,
+        more: &[(&str, &str)],
+    ) -> Result<Peer, Answer> {
         let mut request = self.request("GET", path);
         let all = [
             ("connection", "Upgrade"),
@@ -35,7 +47,6 @@ impl Client {
                 request = request.header(*name, *value);
             }
         }
-        let stream = TcpStream::connect(self.address).await.expect("the gateway takes connections");
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a connection");
         tokio::spawn(connection.with_upgrades());
         let response = sender.send_request(request.body(whole("")).unwrap()).await.expect("an answer");

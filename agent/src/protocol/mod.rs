@@ -8,7 +8,13 @@
 //! The gateway may be ahead of the command by [`WINDOW`] bytes of input; `Credit` tells how many more were taken. So the
 //! agent always reads on and notices signals and the end. The other way the pipe itself holds the command back.
 //!
+//! The end of the agent's input may get lost on the way where much is said when the other side goes (conmon). So whatever is
+//! said, the gateway answers with `Alive` within [`ALIVE_EVERY`], and goes on to while it does not read. An agent that can say
+//! more than [`UNHEARD`] bytes for a second, or anything for [`SILENCE`], and hears nothing, is alone.
+//!
 //! Either side takes the other for hostile: whoever owns the container can replace the agent or write in its name.
+
+use std::time::Duration;
 
 mod codec;
 pub mod files;
@@ -21,10 +27,19 @@ pub use report::{Cause, Ended, Failure, Report, Stage, Stream};
 
 /// Which language this is. A container keeps the agent that it was made with; a gateway that speaks another version
 /// runs its commands without.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Where the agent is in a container.
 pub const PATH: &str = "/.podgate/podgate-agent";
+
+/// How often the gateway says that it is there, while something is said or it does not read.
+pub const ALIVE_EVERY: Duration = Duration::from_millis(500);
+
+/// More bytes than fit between the agent and the gateway: who can say so many was heard, or there is nobody.
+pub const UNHEARD: usize = 4 * 1024 * 1024;
+
+/// How long nothing may be heard after something was said.
+pub const SILENCE: Duration = Duration::from_secs(30);
 
 /// The most bytes of data in a frame.
 pub const CHUNK: usize = 32 * 1024;

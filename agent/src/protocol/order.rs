@@ -20,6 +20,8 @@ pub enum Order {
     Resize(Size),
     /// End it all, and say how it went.
     Kill,
+    /// What was said is heard, or will be.
+    Alive,
 }
 
 /// What to run.
@@ -78,6 +80,7 @@ impl Frame for Order {
                 6
             }
             Self::Kill => 7,
+            Self::Alive => 8,
         }
     }
 
@@ -94,6 +97,7 @@ impl Frame for Order {
             5 => Self::Signal(fields.byte()?),
             6 => Self::Resize(Size::read(fields)?),
             7 => Self::Kill,
+            8 => Self::Alive,
             _ => return Err(Malformed),
         })
     }
@@ -165,6 +169,7 @@ mod tests {
             Order::Signal(15),
             Order::Resize(Size { rows: 1, columns: u16::MAX }),
             Order::Kill,
+            Order::Alive,
         ]
     }
 

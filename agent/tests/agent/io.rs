@@ -127,3 +127,19 @@ fn the_end_comes_though_nobody_reads() {
     eventually("its end", || alive(&marker) == 0);
     assert_eq!(agent.finish().ended().cause, Cause::Deadline);
 }
+
+/// As conmon does when the other side goes in the middle of much: it takes everything, and tells no end.
+#[test]
+fn who_is_never_answered_is_alone() {
+    let marker = marker();
+    let mut agent = Agent::started(shell(&format!("sleep {marker} & yes")));
+    eventually("its beginning", || alive(&marker) > 0);
+    let begun = std::time::Instant::now();
+    assert!(agent.ignore() > 4 << 20);
+    agent.await_end();
+    assert_eq!(alive(&marker), 0);
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(1));
+    // Whoever says nothing needs no answer, and nobody who is answered minds how much it says.
+    let mut agent = Agent::started(shell("sleep 2; head -c 12000000 /dev/zero; sleep 1.5; echo end"));
+    agent.says("end");
+}

@@ -75,6 +75,12 @@ impl Agent {
     pub fn next(&mut self) -> Option<Report> {
         loop {
             if let Some(report) = self.decoder.next().unwrap() {
+                if let (Report::Output(..), Some(orders)) = (&report, &mut self.orders) {
+                    let mut alive = Vec::new();
+                    Order::Alive.encode(&mut alive);
+                    // It may have ended.
+                    let _ = orders.write_all(&alive);
+                }
                 if matches!(report, Report::Ended(_) | Report::Failed(_)) {
                     self.cut();
                 }
@@ -124,6 +130,11 @@ impl Agent {
         let begun = Instant::now();
         eventually("the agent's end", || self.child.try_wait().unwrap().is_some());
         begun.elapsed()
+    }
+
+    /// Takes what it says for so long, or to its end, and says nothing. How many bytes that were.
+    pub fn ignore(&mut self) -> u64 {
+        std::io::copy(&mut self.reports, &mut std::io::sink()).unwrap()
     }
 
     pub fn pid(&self) -> u32 {

@@ -109,7 +109,7 @@ impl Stay {
         let arrive = async {
             engine.wire.post_json("/v4.0.0/libpod/containers/create", &body).await?.checked()?;
             // Without a body, which Podman would take for input.
-            let connection = Hijacked::new(engine.wire.hijack(&attach, Bytes::new()).await?);
+            let connection = Hijacked::ending_with_us(engine.wire.hijack(&attach, Bytes::new()).await?);
             engine.wire.post(&start).await?.checked()?;
             Talk::begin(connection, engine.patience()).await
         };
