@@ -41,6 +41,7 @@ async function open() {
   const policy = answer.headers()["content-security-policy"];
   assert.match(policy, /default-src 'none'/);
   assert.match(policy, /script-src 'self'(;|$)/);
+  assert.match(policy, /style-src 'self'(;|$)/);
   assert.equal(await page.locator("script:not([src])").count(), 0, "no inline script");
   await page.locator("#operations-Containers-createContainer").waitFor();
   return page;
@@ -103,7 +104,15 @@ try {
   assert.equal(done.body.execution.output, "hello from web\n");
   if (screenshot) {
     // Without what differs each time, a token above all.
-    await page.addStyleTag({ content: ".curl-command, .request-url, .live-responses-table h5:nth-of-type(2), .headers { display: none } textarea.body-param__text { min-height: 0 !important; height: 60px !important }" });
+    await page.evaluate(() => {
+      // Not inline, which the policy stops.
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(
+        `.curl-command, .request-url, .live-responses-table h5:nth-of-type(2), .headers { display: none }
+        textarea.body-param__text { min-height: 0 !important; height: 60px !important }`,
+      );
+      document.adoptedStyleSheets.push(sheet);
+    });
     const { x, y, width } = await done.box.boundingBox();
     const { y: scrolled } = await page.evaluate(() => ({ y: window.scrollY }));
     const clip = { x, y: y + scrolled, width, height: 1032 };

@@ -171,6 +171,7 @@ async fn the_page_runs_under_a_strict_policy() {
         .map(str::to_owned)
         .collect();
     assert_eq!(scripts, ["'self'"]);
+    assert!(!policy(&page).contains("unsafe"), "{}", policy(&page));
     assert!(policy(&page).contains("default-src 'none'") && policy(&page).contains("frame-ancestors 'none'"));
     // Which it keeps: no script, handler or address of another place in the page.
     for element in html.split("<script").skip(1) {
