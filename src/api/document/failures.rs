@@ -50,12 +50,14 @@ pub(super) fn responses() -> Value {
     let responses = FAILURES.iter().map(|(status, name, description, _)| {
         let code: u16 = status.parse().unwrap_or_default();
         let mut response = of_schema(description, "ErrorResponse");
+        let header = |kind: &str, description: &str| json!({"schema": {"type": kind}, "description": description});
+        let headers = &mut response["headers"];
+        headers["X-Request-Id"] = header("string", "The request; the log has the cause under it.");
         match code {
-            401 => response["headers"] = json!({"WWW-Authenticate": {"schema": {"type": "string"}}}),
-            416 => response["headers"] = json!({"Content-Range": {"schema": {"type": "string"}}}),
-            429 => {
-                response["headers"] = json!({"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}})
-            }
+            401 => headers["WWW-Authenticate"] = header("string", "`Bearer`, and why a token was not taken."),
+            416 => headers["Content-Range"] = header("string", "How long the file is: `bytes */1024`."),
+            426 => headers["Upgrade"] = header("string", "`websocket`."),
+            429 => headers["Retry-After"] = header("integer", "Seconds."),
             _ => {}
         }
         ((*name).to_owned(), response)
