@@ -127,7 +127,9 @@ async fn a_wedged_container_hurts_its_own_tenant_only() {
     assert!(found["advice"].as_str().unwrap().contains("restart Podman's service"), "{report}");
 
     // Removals that hang hold what all removals share; repeating them must not take it all.
-    hangs(client.delete("/containers/stuck?force=true")).await;
+    let (removal, took) = timed(client.delete("/containers/stuck?force=true")).await;
+    // 409 where it waited for its turn behind one who looks at it.
+    assert!(matches!(removal.status, 408 | 409) && took < Duration::from_secs(8), "{took:?}: {}", removal.text());
     let storm: Vec<_> = (0..30)
         .map(|number| {
             let (client, user) = (client.clone(), user.clone());
