@@ -122,10 +122,11 @@ impl Error {
         }
     }
 
-    /// Attaches the cause for the log.
+    /// Attaches the cause for the log, in one line of it: Podman says some things in several (SECURITY rule 35).
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        let lines: Vec<_> = cause.to_string().split(char::is_control).map(str::to_owned).collect();
+        self.cause = Some(lines.join(" "));
         self
     }
 
@@ -225,6 +226,12 @@ fn shortened(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_one_line() {
+        let error = Error::invalid("no").because("1 error occurred:\n\t* busy\u{1b}[2J");
+        assert_eq!(format!("{error:?}"), "no (1 error occurred:  * busy [2J)");
+    }
 
     #[test]
     fn an_answer_does_not_grow_with_the_request() {
