@@ -17,7 +17,7 @@ use crate::metrics::Queue;
 /// one of those gets. A storm of sign-ins delays sign-ins.
 const NICENESS: i32 = 10;
 
-/// How many times as long as it worked a thread then rests. Niceness counts among the threads of one program only: Podman's
+/// How many times as long as it worked a thread then rests, all of them together. Niceness counts among the threads of one program only: Podman's
 /// stand in another group of the scheduler (a session's, or a unit's), with which ours shares alike. So what sign-ins may
 /// take of the machine is bounded by this: of `hash_threads` processors a quarter, and a tenth for wrong passwords, of which
 /// a storm is made.
@@ -54,7 +54,7 @@ impl Passwords {
         let dummy = hasher.hash_password(b"nobody's").map_err(Error::internal)?.to_string();
         let (work, works) = mpsc::unbounded_channel();
         let works = Arc::new(Mutex::new(works));
-        let turns = Arc::new(Turns { free: Mutex::new(at_once()), freed: Condvar::new() });
+        let turns = Arc::new(Turns::new(config.hash_threads));
         for number in 0..config.hash_threads {
             let (works, turns) = (Arc::clone(&works), Arc::clone(&turns));
             let thread = std::thread::Builder::new().name(format!("hash-{number}"));
@@ -112,13 +112,36 @@ impl Passwords {
     }
 }
 
-/// How many threads may work.
+/// How many threads may work, and when the next may begin.
 struct Turns {
     free: Mutex<usize>,
     freed: Condvar,
+    rested: Mutex<Instant>,
+    threads: u32,
 }
 
 impl Turns {
+    fn new(threads: usize) -> Self {
+        Self {
+            free: Mutex::new(at_once()),
+            freed: Condvar::new(),
+            rested: Mutex::new(Instant::now()),
+            threads: u32::try_from(threads).unwrap_or(1).max(1),
+        }
+    }
+
+    /// Sleeps until the work that was done is rested from.
+    fn rest(&self) {
+        let rested = *self.rested.lock().unwrap_or_else(PoisonError::into_inner);
+        std::thread::sleep(rested.saturating_duration_since(Instant::now()));
+    }
+
+    /// What one thread has to rest, all of them do for the part that is theirs.
+    fn tire(&self, rest: Duration) {
+        let mut rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner);
+        *rested = (*rested).max(Instant::now()) + rest / self.threads;
+    }
+
     /// Waits for a turn and works in it.
     fn take(&self, work: impl FnOnce()) {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,8 +162,12 @@ fn toil(queue: &Mutex<mpsc::UnboundedReceiver<Work>>, turns: &Turns) {
         tracing::debug!(%error, "hashing runs at the same priority as everything else");
     }
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let Some(work) = next else { return };
+        let mut works = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(work) = works.blocking_recv() else { return };
+        // With the queue in hand, so that nobody's password is looked at sooner because another thread is fresh: who
+        // tries names in turn would take that for a difference between them.
+        turns.rest();
+        drop(works);
         let (mut begun, mut is_right) = (Instant::now(), true);
         turns.take(|| {
             begun = Instant::now();
@@ -148,6 +175,6 @@ fn toil(queue: &Mutex<mpsc::UnboundedReceiver<Work>>, turns: &Turns) {
         });
         // The longer it took, the busier everybody is.
         let rest = begun.elapsed() * if is_right { REST } else { REST_WHEN_WRONG };
-        std::thread::sleep(rest.min(LONGEST_REST));
+        turns.tire(rest.min(LONGEST_REST));
     }
 }
