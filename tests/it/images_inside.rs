@@ -45,7 +45,9 @@ async fn debian_has_a_shell_with_all_that_belongs_to_it() {
         assert!(said.contains(words), "{words}: {said}");
     }
     // Job control works: the terminal is its own.
-    peer.send("\0cat\r").await;
+    // What comes while the shell still reads the line would be the shell's.
+    peer.send("\0echo re\"\"ady; cat\r").await;
+    peer.hears(1, "ready").await;
     // The terminal says it, and then cat does.
     peer.send("\0again\r").await;
     peer.hears(1, "again\r\nagain").await;
