@@ -75,6 +75,9 @@ enum Command {
     Migrate(ConfigFile),
     /// Print the OpenAPI document.
     Openapi {
+        // Taken as everywhere; the document does not depend on it.
+        #[command(flatten)]
+        _file: ConfigFile,
         /// Compare it with this file instead, and fail if they differ.
         #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "openapi/podgate-v1.json")]
         check: Option<PathBuf>,
@@ -210,7 +213,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             app::open(&load(&file)?, app::world()).await?;
             Ok(())
         }
-        Command::Openapi { check } => Ok(openapi(check.as_deref())?),
+        Command::Openapi { check, .. } => Ok(openapi(check.as_deref())?),
         Command::CheckConfig { defaults: true, .. } => {
             print(DEFAULTS);
             Ok(())
