@@ -7,10 +7,10 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{Draft, Validator};
 use poem::Request;
 use poem::http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::PREFIX;
-use super::document::{ALSO_TAKES, OAUTH2};
+use super::document::{ALSO_TAKES, OAUTH2, each_object};
 use super::error::no_route;
 use super::idempotency::{self, TakesKey};
 use super::websocket::TICKET;
@@ -105,8 +105,8 @@ impl Contract {
                 "allOf": [{"$ref": format!("#/components/schemas/{name}")}],
                 "components": {"schemas": schemas},
             });
-            nullable_as_type(&mut root);
-            bounds_of_format(&mut root);
+            each_object(&mut root, nullable_as_type);
+            each_object(&mut root, bounds_of_format);
             // OpenAPI 3.0 schemas are JSON Schema draft 4 but for `nullable`.
             let validator = jsonschema::options().with_draft(Draft::Draft4).build(&root);
             let fields = schemas[name]["properties"].as_object().into_iter().flatten();
@@ -335,41 +335,27 @@ pub fn refusal(found: &Found<'_>) -> Option<Error> {
 }
 
 /// Gives integers the bounds that their format implies: draft 4 knows no formats of numbers.
-fn bounds_of_format(schema: &mut Value) {
-    if let Value::Object(object) = schema {
-        let bounds = match object.get("format").and_then(Value::as_str) {
-            Some("int64") => Some((json!(i64::MIN), json!(i64::MAX))),
-            Some("int32") => Some((json!(i32::MIN), json!(i32::MAX))),
-            _ => None,
-        };
-        if let Some((least, most)) = bounds {
-            object.entry("minimum").or_insert(least);
-            object.entry("maximum").or_insert(most);
-        }
+fn bounds_of_format(object: &mut Map<String, Value>) {
+    let bounds = match object.get("format").and_then(Value::as_str) {
+        Some("int64") => Some((json!(i64::MIN), json!(i64::MAX))),
+        Some("int32") => Some((json!(i32::MIN), json!(i32::MAX))),
+        _ => None,
+    };
+    if let Some((least, most)) = bounds {
+        object.entry("minimum").or_insert(least);
+        object.entry("maximum").or_insert(most);
     }
-    within(schema, bounds_of_format);
 }
 
 /// Turns `nullable: true` into what draft 4 says instead.
-fn nullable_as_type(schema: &mut Value) {
-    if let Value::Object(object) = schema
-        && object.remove("nullable") == Some(Value::Bool(true))
-    {
-        if let Some(Value::String(one)) = object.get("type").cloned() {
-            object.insert("type".into(), json!([one, "null"]));
-        }
-        if let Some(Value::Array(choices)) = object.get_mut("oneOf") {
-            choices.push(json!({"type": "null"}));
-        }
+fn nullable_as_type(object: &mut Map<String, Value>) {
+    if object.remove("nullable") != Some(Value::Bool(true)) {
+        return;
     }
-    within(schema, nullable_as_type);
-}
-
-/// Does the same to all that is in it.
-fn within(schema: &mut Value, change: fn(&mut Value)) {
-    match schema {
-        Value::Object(object) => object.values_mut().for_each(change),
-        Value::Array(items) => items.iter_mut().for_each(change),
-        _ => {}
+    if let Some(Value::String(one)) = object.get("type").cloned() {
+        object.insert("type".into(), json!([one, "null"]));
+    }
+    if let Some(Value::Array(choices)) = object.get_mut("oneOf") {
+        choices.push(json!({"type": "null"}));
     }
 }

@@ -1,14 +1,12 @@
 //! From the program's one error to HTTP, and from everything the framework may say to the program's one error.
 
-use std::borrow::Cow;
-
 use poem::Response;
 use poem::error::{MethodNotAllowedError, NotFoundError, ResponseError};
 use poem::http::StatusCode;
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError};
 use serde_json::json;
 
-use crate::domain::{Detail, Error, Kind};
+use crate::domain::{Detail, Error, Kind, shortened};
 
 /// The status code and the public type of each kind of failure.
 pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
@@ -51,13 +49,15 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     let (status, type_name) = status_and_type(&error.kind);
     let mut body = json!({
         "success": false,
-        "error": {"message": within(&error.message), "code": status.as_u16(), "type": type_name},
+        "error": {"message": shortened(&error.message, MOST_CHARACTERS), "code": status.as_u16(), "type": type_name},
         "timestamp": timestamp,
         "request_id": request_id,
     });
     if !error.details.is_empty() {
-        let details =
-            error.details.iter().map(|Detail { field, message }| json!({"field": field, "message": within(message)}));
+        let details = error
+            .details
+            .iter()
+            .map(|Detail { field, message }| json!({"field": field, "message": shortened(message, MOST_CHARACTERS)}));
         body["error"]["details"] = details.collect();
     }
     let mut response = Response::builder().status(status).content_type("application/json").body(body.to_string());
@@ -85,13 +85,6 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
 
 /// Most characters of a message: one may repeat a name, and an answer must not grow with a hostile request.
 const MOST_CHARACTERS: usize = 1000;
-
-fn within(message: &str) -> Cow<'_, str> {
-    match message.char_indices().nth(MOST_CHARACTERS) {
-        Some((end, _)) => format!("{}…", &message[..end]).into(),
-        None => message.into(),
-    }
-}
 
 /// What the framework or a handler reported, as the program's error.
 pub fn from_framework(error: poem::Error) -> Error {

@@ -125,8 +125,7 @@ impl Error {
     /// Attaches the cause for the log, in one line of it: Podman says some things in several (SECURITY rule 35).
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        let lines: Vec<_> = cause.to_string().split(char::is_control).map(str::to_owned).collect();
-        self.cause = Some(lines.join(" "));
+        self.cause = Some(cause.to_string().replace(char::is_control, " "));
         self
     }
 
@@ -187,7 +186,7 @@ impl Details {
 
     /// Notes one wrong field, once.
     pub fn add(&mut self, field: impl AsRef<str>, message: impl Into<String>) {
-        let detail = Detail { field: shortened(field.as_ref()), message: message.into() };
+        let detail = Detail { field: shortened(field.as_ref(), MOST_CHARACTERS).into_owned(), message: message.into() };
         if self.noted.len() < MOST_DETAILS {
             if !self.noted.contains(&detail) {
                 self.noted.push(detail);
@@ -216,10 +215,11 @@ impl Details {
     }
 }
 
-fn shortened(name: &str) -> String {
-    match name.char_indices().nth(MOST_CHARACTERS) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.to_owned(),
+/// At most so many characters of a text that a request may have made long.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }
 

@@ -30,7 +30,7 @@ pub use cgroup::{CgroupManager, CgroupParent};
 pub use command::{CommandLine, Words};
 pub use condition::{Part, Tags};
 pub use environment::Environment;
-pub use error::{Detail, Details, Error, Kind, Result};
+pub use error::{Detail, Details, Error, Kind, Result, shortened};
 pub use event::EventKind;
 pub use file::{FileEntry, FileInfo, FileKind, FileMode, FileOwner, FileTime, FileVersion};
 pub use image::{ImagePattern, ImageRef, ImageRequest, PullPolicy};

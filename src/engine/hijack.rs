@@ -16,9 +16,8 @@ use crate::domain::Result;
 
 /// Both directions. Dropping both cuts the connection, and the process reads the end of its input.
 ///
-/// Mostly: conmon forgets that end where a connection goes while more was said than was read (2.1.6 and 2.1.12: it passes
-/// on an end that it reads, and no error). So a process of ours is told the end first, and what it still says is read for a
-/// while.
+/// Mostly: conmon 2.1.6 forgets that end where a connection goes while more was said than was read. So a process of ours
+/// is told the end first, and what it still says is read for a while.
 pub(super) struct Hijacked {
     pub(super) input: Input,
     pub(super) outputs: Outputs,

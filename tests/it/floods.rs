@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::support::private::PrivatePodman;
-use crate::support::processes::{alive, marker};
+use crate::support::processes::{alive, fork_bomb, marker};
 use crate::support::sse::Stream;
 use crate::support::websocket::streams;
 use crate::support::{ALPINE, Client, DEBIAN, Forwarder, Site, Story, eventually};
@@ -147,8 +147,7 @@ async fn a_fork_bomb_that_is_watched_ends() {
     for (name, image) in [("alpine", ALPINE), ("debian", DEBIAN)] {
         client.create_with(name, json!({"image": image, "limits": {"pids": 100, "cpus": 0.5}})).await;
         let mark = marker();
-        // Each starts two more, for ever; the container's bound is the only one.
-        let bomb = format!("echo up; b() {{ b & b & sleep {mark}; }}; b & exec sleep {mark}");
+        let bomb = format!("echo up; {}", fork_bomb(&mark));
         let mut late = watched(client, name, json!({"command": bomb, "timeout": 2})).await;
         let exit = late.until("exit").await.pop().unwrap().data;
         assert_eq!((&exit["timed_out"], &exit["supervised"], alive(&mark)), (&json!(true), &json!(true), 0), "{exit}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::private::PrivatePodman;
-use crate::support::processes::{alive, marker, open_files, resident, with_word};
+use crate::support::processes::{alive, fork_bomb, marker, open_files, resident, with_word};
 use crate::support::{ALPINE, Client, DEBIAN, Forwarder, Podman, STATIC, Site, Story, eventually};
 
 /// Ways to have descendants who do not want to end. MARK is the time they sleep, and each has at least so many
@@ -159,8 +159,7 @@ async fn a_fork_bomb_is_caught() {
     for (name, image) in [("alpine", ALPINE), ("debian", DEBIAN)] {
         client.create_with(name, json!({"image": image, "limits": {"pids": 100, "cpus": 0.5}})).await;
         let marker = marker();
-        // Each starts two more, for ever; the container's bound is the only one.
-        let bomb = format!("b() {{ b & b & sleep {marker}; }}; b & exec sleep {marker}");
+        let bomb = fork_bomb(&marker);
         let done = execute(client, name, json!({"command": bomb, "timeout": 2})).await;
         assert_eq!((&done["timed_out"], &done["supervised"]), (&json!(true), &json!(true)), "{done}");
         assert_eq!(alive(&marker), 0);

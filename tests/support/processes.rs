@@ -7,6 +7,11 @@ pub fn marker() -> String {
     format!("3{:08}", rand::random::<u32>() % 100_000_000)
 }
 
+/// For a shell: each starts two more, for ever, and has the marker; the container's bound is the only one.
+pub fn fork_bomb(marker: &str) -> String {
+    format!("b() {{ b & b & sleep {marker}; }}; b & exec sleep {marker}")
+}
+
 /// How many processes have it.
 pub fn alive(marker: &str) -> usize {
     with_word(marker).len()

@@ -7,18 +7,11 @@ use super::members;
 
 /// A stream's schema is that of its events' data. The generator has an array of them, and what is generated from that takes
 /// each event for an array.
-pub(super) fn one_event_each(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            if let Some(stream) = object.get_mut("text/event-stream")
-                && let Some(event) = stream["schema"].get_mut("items").map(Value::take)
-            {
-                stream["schema"] = event;
-            }
-            object.values_mut().for_each(one_event_each);
-        }
-        Value::Array(items) => items.iter_mut().for_each(one_event_each),
-        _ => {}
+pub(super) fn one_event_each(object: &mut Map<String, Value>) {
+    if let Some(stream) = object.get_mut("text/event-stream")
+        && let Some(event) = stream["schema"].get_mut("items").map(Value::take)
+    {
+        stream["schema"] = event;
     }
 }
 

@@ -43,9 +43,9 @@ pub fn mended(generated: &str) -> Result<Value> {
     document["info"]["contact"] = json!({"name": "The Podgate developers"});
     document["info"]["description"] = json!(include_str!("description.md").trim_end());
     document["info"]["license"] = json!({"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"});
-    plain_media_types(&mut document);
-    examples_of_bytes(&mut document["paths"]);
-    answers::one_event_each(&mut document["paths"]);
+    each_object(&mut document, plain_media_types);
+    each_object(&mut document["paths"], example_of_bytes);
+    each_object(&mut document["paths"], answers::one_event_each);
     for item in members(&mut document["paths"]) {
         members(item).for_each(one_body_type);
     }
@@ -87,6 +87,18 @@ pub fn mended(generated: &str) -> Result<Value> {
                         nothing else when they open a WebSocket.",
     });
     Ok(document)
+}
+
+/// Changes every object in a value, each before what is in it.
+pub(super) fn each_object(value: &mut Value, change: fn(&mut Map<String, Value>)) {
+    match value {
+        Value::Object(object) => {
+            change(object);
+            object.values_mut().for_each(|inner| each_object(inner, change));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| each_object(item, change)),
+        _ => {}
+    }
 }
 
 fn members(value: &mut Value) -> impl Iterator<Item = &mut Value> {
@@ -214,34 +226,19 @@ fn drop_unused(document: &mut Value) {
 }
 
 /// What is no JSON has no type that could bring an example.
-fn examples_of_bytes(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            for (media, example) in [("application/octet-stream", "hello\n"), ("application/x-tar", "(a tar archive)")]
-            {
-                if let Some(Value::Object(content)) = object.get_mut(media) {
-                    content.entry("example").or_insert_with(|| json!(example));
-                }
-            }
-            object.values_mut().for_each(examples_of_bytes);
+fn example_of_bytes(object: &mut Map<String, Value>) {
+    for (media, example) in [("application/octet-stream", "hello\n"), ("application/x-tar", "(a tar archive)")] {
+        if let Some(Value::Object(content)) = object.get_mut(media) {
+            content.entry("example").or_insert_with(|| json!(example));
         }
-        Value::Array(items) => items.iter_mut().for_each(examples_of_bytes),
-        _ => {}
     }
 }
 
-fn plain_media_types(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            if let Some(content) = object.get_mut("content").and_then(Value::as_object_mut) {
-                *content = std::mem::take(content)
-                    .into_iter()
-                    .map(|(name, media)| (name.replace("; charset=utf-8", ""), media))
-                    .collect();
-            }
-            object.values_mut().for_each(plain_media_types);
-        }
-        Value::Array(items) => items.iter_mut().for_each(plain_media_types),
-        _ => {}
+fn plain_media_types(object: &mut Map<String, Value>) {
+    if let Some(content) = object.get_mut("content").and_then(Value::as_object_mut) {
+        *content = std::mem::take(content)
+            .into_iter()
+            .map(|(name, media)| (name.replace("; charset=utf-8", ""), media))
+            .collect();
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::bounds;
+use super::{bounds, each_object};
 use crate::api::containers::STATUSES;
 use crate::api::contract::is_request;
 use crate::domain::{EventKind, PullPolicy, Resource, Role, Scope};
@@ -30,7 +30,7 @@ pub(super) fn mend(schemas: &mut Value) {
             null_is_absence(schema, &types);
         }
         if let Some(mut example) = schema.get_mut("example").map(Value::take) {
-            drop_nulls(&mut example);
+            each_object(&mut example, drop_nulls);
             show_secrets(schema, &mut example);
             schema["example"] = example;
         }
@@ -134,15 +134,8 @@ fn properties(schema: &mut Value) -> impl Iterator<Item = (&String, &mut Value)>
     schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten()
 }
 
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            object.retain(|_, value| !value.is_null());
-            object.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
+fn drop_nulls(object: &mut Map<String, Value>) {
+    object.retain(|_, value| !value.is_null());
 }
 
 fn show_secrets(schema: &Value, example: &mut Value) {
