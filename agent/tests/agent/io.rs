@@ -132,9 +132,10 @@ fn the_end_comes_though_nobody_reads() {
 #[test]
 fn who_is_never_answered_is_alone() {
     let marker = marker();
+    // Before the first that it says, from which on it waits for an answer.
+    let begun = std::time::Instant::now();
     let mut agent = Agent::started(shell(&format!("sleep {marker} & yes")));
     eventually("its beginning", || alive(&marker) > 0);
-    let begun = std::time::Instant::now();
     assert!(agent.ignore() > 4 << 20);
     agent.await_end();
     assert_eq!(alive(&marker), 0);
