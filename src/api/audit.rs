@@ -125,7 +125,7 @@ impl Audit {
         since: Query<Option<String>>,
         /// Until before then, RFC 3339.
         until: Query<Option<String>>,
-        /// Who, or an API key's public identifier.
+        /// Who, as the answer names them, or an API key's public identifier.
         actor: Query<Option<String>>,
         /// An operation's identifier.
         verb: Query<Option<String>>,
@@ -152,6 +152,7 @@ impl Audit {
         };
         let before = parsed("cursor", cursor.0.as_deref(), parse_cursor)?;
         let grant = self.0.policy.audit(who.principal(), who.scope())?;
+        self.0.store.settle_audit().await;
         // One more tells whether there is another page.
         let found = self.0.store.audit_entries(grant.tenant(), &filter, before.as_ref(), limit.0 + 1).await?;
         let is_more = found.len() > limit.0 as usize;
@@ -187,15 +188,10 @@ impl AuditItem {
     /// As this tenant may see it; as the platform may, without one. Where those above a tenant sit and what they typed is
     /// not its business, nor is how much others do.
     fn of(entry: AuditEntry, tenant: Option<&Tenant>) -> Self {
-        let is_ours = |actor: &str| match tenant {
-            Some(tenant) => actor.strip_prefix(tenant.slug.as_str()).is_some_and(|rest| rest.starts_with('/')),
-            None => true,
-        };
-        let actor = entry.actor.as_deref();
-        let is_shown = actor.is_none_or(|actor| is_ours(actor) || matches!(actor, "system" | "anonymous"));
+        let is_shown = tenant.is_none_or(|tenant| entry.is_told_to(tenant));
         Self {
             time: timestamp_ms(entry.time_ms),
-            actor: if is_shown { entry.actor.clone() } else { Some("platform".into()) },
+            actor: if is_shown { entry.actor.clone() } else { Some(AuditEntry::ABOVE.into()) },
             argv: entry.words().filter(|_| is_shown),
             outcome: entry.ended().as_str().into(),
             error: entry.error().map(str::to_owned),

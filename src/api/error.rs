@@ -1,5 +1,7 @@
 //! From the program's one error to HTTP, and from everything the framework may say to the program's one error.
 
+use std::borrow::Cow;
+
 use poem::Response;
 use poem::error::{MethodNotAllowedError, NotFoundError, ResponseError};
 use poem::http::StatusCode;
@@ -22,7 +24,7 @@ pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
         Kind::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "ValidationError"),
         Kind::Precondition => (StatusCode::PRECONDITION_FAILED, "PodmanAPIError"),
         Kind::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "AuthenticationError"),
-        Kind::Forbidden => (StatusCode::FORBIDDEN, "PermissionError"),
+        Kind::Forbidden | Kind::NoScope(_) => (StatusCode::FORBIDDEN, "PermissionError"),
         Kind::Quota => (StatusCode::FORBIDDEN, "QuotaError"),
         Kind::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "RateLimitError"),
         Kind::NotFound | Kind::NoPath => (StatusCode::NOT_FOUND, "PodmanAPIError"),
@@ -44,6 +46,10 @@ impl ResponseError for Error {
 #[derive(Clone, Copy)]
 pub struct ErrorType(pub &'static str);
 
+/// What it says is wrong; for those who say it in another form.
+#[derive(Clone)]
+pub struct ErrorMessage(pub Cow<'static, str>);
+
 /// The envelope, with the headers that the kind of failure asks for.
 pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     let (status, type_name) = status_and_type(&error.kind);
@@ -62,6 +68,7 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     }
     let mut response = Response::builder().status(status).content_type("application/json").body(body.to_string());
     response.set_data(ErrorType(type_name));
+    response.set_data(ErrorMessage(error.message.clone()));
     let header = match &error.kind {
         // RFC 9110, 15.5.22: it says to what.
         Kind::UpgradeNeeded => Some(("upgrade", "websocket".to_owned())),
@@ -73,6 +80,10 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
         // RFC 6750, 3: without credentials the challenge names no error.
         Kind::Unauthenticated("") => Some(("www-authenticate", "Bearer realm=\"podgate\"".to_owned())),
         Kind::Unauthenticated(why) => Some(("www-authenticate", format!("Bearer realm=\"podgate\", error=\"{why}\""))),
+        Kind::NoScope(scope) => {
+            let why = format!("error=\"insufficient_scope\", scope=\"{}\"", scope.as_str());
+            Some(("www-authenticate", format!("Bearer realm=\"podgate\", {why}")))
+        }
         _ => None,
     };
     if let Some((name, value)) = header

@@ -20,6 +20,7 @@ mod json;
 mod large;
 mod logs;
 mod model;
+pub mod oauth;
 mod parameter;
 mod ports;
 mod sse;

@@ -1,21 +1,16 @@
-//! Signing in and out: JSON for people, OAuth2 forms for tools (RFC 6749, 4.3 and 6).
+//! Signing in and out: JSON for people, OAuth2 forms for tools ([`oauth`]).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use poem::http::header::AUTHORIZATION;
 use poem::web::Data;
-use poem::{Request, RequestBody};
 use poem_openapi::param::Query;
-use poem_openapi::payload::{Json, ParsePayload, Payload};
-use poem_openapi::registry::{MetaSchemaRef, Registry};
-use poem_openapi::types::{Example, Type};
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{ApiRequest, ApiResponse, Object, OpenApi};
 
 use super::caller::{Anyone, Caller};
-use super::json::{self, Strict};
+use super::json::Strict;
+use super::oauth::{self, BASIC_CHALLENGE, Form, Grant, OAuthError, Refusal};
 use super::parameter::Flag;
 use super::{Context, Tag};
 use crate::auth::{Session, SignedToken};
@@ -39,72 +34,6 @@ impl Example for TokenRequest {
     fn example() -> Self {
         Self { username: "acme/alice".into(), password: "correct horse battery staple".into() }
     }
-}
-
-/// The OAuth2 forms.
-#[derive(Object)]
-#[allow(dead_code)]
-struct TokenForm {
-    /// `password`, `refresh_token` or `client_credentials`.
-    grant_type: String,
-    /// With `password`: `tenant/name`, or the name alone for a platform administrator.
-    username: Option<String>,
-    /// With `password`.
-    #[oai(write_only)]
-    password: Option<String>,
-    /// With `refresh_token`. Good once.
-    #[oai(write_only)]
-    refresh_token: Option<String>,
-    /// With `client_credentials`: the public identifier of an API key.
-    client_id: Option<String>,
-    /// With `client_credentials`: the API key.
-    #[oai(write_only)]
-    client_secret: Option<String>,
-}
-
-/// The form's fields as they came: RFC 6749 has its own errors, and unknown fields are ignored.
-struct Form(Result<HashMap<String, String>, &'static str>);
-
-impl Payload for Form {
-    const CONTENT_TYPE: &'static str = "application/x-www-form-urlencoded";
-
-    fn check_content_type(content_type: &str) -> bool {
-        content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(Self::CONTENT_TYPE)
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        TokenForm::schema_ref()
-    }
-
-    fn register(registry: &mut Registry) {
-        TokenForm::register(registry);
-    }
-}
-
-impl ParsePayload for Form {
-    const IS_REQUIRED: bool = true;
-
-    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let (bytes, _) = json::read(request, body, false).await?;
-        let mut fields = HashMap::new();
-        let mut twice = false;
-        for (name, value) in form_urlencoded::parse(&bytes) {
-            twice |= fields.insert(name.into_owned(), value.into_owned()).is_some();
-        }
-        if let Some((id, secret)) = basic(request) {
-            twice |= fields.insert("client_id".into(), id).is_some();
-            twice |= fields.insert("client_secret".into(), secret).is_some();
-        }
-        Ok(Self(if twice { Err("a parameter is there twice") } else { Ok(fields) }))
-    }
-}
-
-/// A client's id and secret where most OAuth2 libraries put them (RFC 6749, 2.3.1).
-fn basic(request: &Request) -> Option<(String, String)> {
-    let (scheme, encoded) = request.header(AUTHORIZATION)?.split_once(' ')?;
-    let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-    let decoded = String::from_utf8(decoded).ok()?;
-    decoded.split_once(':').map(|(id, secret)| (id.to_owned(), secret.to_owned()))
 }
 
 #[derive(ApiRequest)]
@@ -143,22 +72,6 @@ impl Example for TokenResponse {
             refresh_token: Some("pgr_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I".into()),
             scope: Some("containers:read status".into()),
         }
-    }
-}
-
-/// What went wrong, in OAuth2's words (RFC 6749, 5.2).
-#[derive(Object)]
-#[oai(example)]
-struct OAuthError {
-    /// `invalid_request`, `invalid_grant`, `invalid_client`, `unsupported_grant_type` or `temporarily_unavailable`.
-    error: String,
-    /// For a person.
-    error_description: String,
-}
-
-impl Example for OAuthError {
-    fn example() -> Self {
-        Self { error: "invalid_grant".into(), error_description: "wrong user name or password".into() }
     }
 }
 
@@ -222,7 +135,10 @@ enum TokenAnswer {
     Token(Json<TokenResponse>),
     /// The form was wrong, or name and password were.
     #[oai(status = 400)]
-    OAuth(Json<OAuthError>),
+    Refused(Json<OAuthError>),
+    /// The client named itself in a header, and is none.
+    #[oai(status = 401)]
+    NoClient(Json<OAuthError>, #[oai(header = "WWW-Authenticate")] String),
 }
 
 #[OpenApi(tag = "Tag::Authentication")]
@@ -290,48 +206,38 @@ fn answer(access: SignedToken, refresh_token: Option<String>, scopes: &[Scope]) 
     }))
 }
 
+impl From<Refusal> for TokenAnswer {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { error, description, in_header } = refusal;
+        let body = Json(OAuthError::new(error, &description));
+        if in_header { Self::NoClient(body, BASIC_CHALLENGE.to_owned()) } else { Self::Refused(body) }
+    }
+}
+
 impl TokenOperations {
     async fn form(&self, course: &Arc<Course>, form: Form) -> poem::Result<TokenAnswer> {
-        let refuse = |error: &str, description: &str| {
-            let body = OAuthError { error: error.into(), error_description: description.into() };
-            Ok(TokenAnswer::OAuth(Json(body)))
-        };
-        let fields = match form.0 {
-            Ok(fields) => fields,
-            Err(description) => return refuse("invalid_request", description),
-        };
-        let field = |name: &str| fields.get(name).map(String::as_str);
-        let session = match field("grant_type") {
-            Some("password") => match (field("username"), field("password")) {
-                (Some(username), Some(password)) => self.0.auth.sign_in(course, username, password).await,
-                _ => return refuse("invalid_request", "username and password are needed"),
-            },
-            Some("refresh_token") => match field("refresh_token") {
-                Some(token) => self.0.auth.refresh(course, token).await,
-                None => return refuse("invalid_request", "refresh_token is needed"),
-            },
-            Some("client_credentials") => {
-                return match (field("client_id"), field("client_secret")) {
-                    (Some(id), Some(secret)) => match self.0.auth.sign_in_by_key(course, id, secret).await {
-                        Ok((access, scopes)) => Ok(answer(access, None, &scopes)),
-                        Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => {
-                            refuse("invalid_client", &error.message)
-                        }
-                        Err(error) => Err(error.into()),
-                    },
-                    _ => refuse("invalid_request", "client_id and client_secret are needed"),
+        let granted = match form.grant() {
+            Err(refusal) => return Ok(refusal.into()),
+            Ok(Grant::Password { username, password }) => {
+                self.0.auth.sign_in(course, &username, &password).await.map(of_session)
+            }
+            Ok(Grant::Refresh(token)) => self.0.auth.refresh(course, &token).await.map(of_session),
+            Ok(Grant::Client { id, secret, in_header }) => {
+                let signed = self.0.auth.sign_in_by_key(course, &id, &secret).await;
+                return match signed {
+                    Ok((access, scopes)) => Ok(answer(access, None, &scopes)),
+                    Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => {
+                        Ok(Refusal::no_client(error.message, in_header).into())
+                    }
+                    Err(error) => Err(error.into()),
                 };
             }
-            Some(_) => {
-                let grants = "the grants are password, refresh_token and client_credentials";
-                return refuse("unsupported_grant_type", grants);
-            }
-            None => return refuse("invalid_request", "grant_type is missing"),
         };
-        match session {
-            Ok(session) => Ok(of_session(session)),
-            Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => refuse("invalid_grant", &error.message),
-            Err(error) => Err(error.into()),
+        match granted {
+            Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => {
+                Ok(Refusal::new(oauth::INVALID_GRANT, error.message).into())
+            }
+            other => other.map_err(Into::into),
         }
     }
 }

@@ -138,7 +138,7 @@ impl Authenticator {
         let account = match found {
             Ok(account) => account,
             Err(error) if matches!(error.kind, Kind::Unauthenticated(_)) => {
-                let refused = Error::new(Kind::Unauthenticated("invalid_client"), "no such key");
+                let refused = Error::new(Kind::Unauthenticated(""), "no such key");
                 return Err(self.refused(course, None, refused).await);
             }
             Err(error) => return Err(error),

@@ -331,11 +331,11 @@ fn not_signed_in(reason: &str) -> Outcome {
 }
 
 fn stale() -> Error {
-    Error::new(Kind::Unauthenticated("invalid_grant"), "the refresh token is not valid")
+    Error::new(Kind::Unauthenticated(""), "the refresh token is not valid")
 }
 
 fn wrong_credentials() -> Error {
-    Error::new(Kind::Unauthenticated("invalid_grant"), "wrong user name or password")
+    Error::new(Kind::Unauthenticated(""), "wrong user name or password")
 }
 
 fn unauthenticated(why: &'static str) -> Error {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::Scope;
+
 /// Result with the program's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -29,10 +31,13 @@ pub enum Kind {
     Range(String),
     /// The object is not as the request makes it a condition.
     Precondition,
-    /// Nobody, or nobody we believe; holds the reason for `WWW-Authenticate`.
+    /// Nobody, or nobody we believe; holds the reason for `WWW-Authenticate`, a code of RFC 6750, empty where no token was
+    /// shown.
     Unauthenticated(&'static str),
     /// A known principal that may not do this.
     Forbidden,
+    /// One that does not hold the scope that this needs.
+    NoScope(Scope),
     /// The tenant has as much as it may have.
     Quota,
     /// Too many requests; seconds until one may pass.

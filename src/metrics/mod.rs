@@ -121,7 +121,7 @@ impl Metrics {
         let outcome = match result {
             Ok(_) => "succeeded",
             Err(error) => match error.kind {
-                Kind::Unauthenticated(_) | Kind::Forbidden | Kind::Invalid => "refused",
+                Kind::Unauthenticated(_) | Kind::Forbidden | Kind::NoScope(_) | Kind::Invalid => "refused",
                 Kind::RateLimited(_) => "limited",
                 _ => "failed",
             },

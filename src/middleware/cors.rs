@@ -49,17 +49,23 @@ impl<E: Endpoint> Endpoint for WithCors<E> {
     }
 }
 
+/// Whatever an operation reads that browsers do not send unasked.
+const ALLOWED: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Last-Event-ID, \
+                       Range, traceparent, X-API-Key";
+
+/// Whatever an answer says in its headers that browsers do not show unasked.
+const EXPOSED: &str = "Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, Idempotency-Replayed, \
+                       Last-Modified, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id";
+
 /// Lets the browser read the answer.
 fn allow(headers: &mut HeaderMap, origin: HeaderValue, preflight: bool) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    let exposed = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, Idempotency-Replayed";
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     if preflight {
         let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-        let allowed = HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, Last-Event-ID");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
 }

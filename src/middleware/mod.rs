@@ -6,6 +6,7 @@ mod envelope;
 mod idempotency;
 mod identify;
 mod limits;
+mod oauth;
 mod observe;
 mod peer;
 mod syntax;
@@ -84,6 +85,8 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
         // A budget for each tenant and account, or for an address. After identification, because a valid token must not be turned away
         // for what its neighbours behind the same address did.
         .with(limits::Limits { budgets, metrics: metrics.clone(), world })
+        // What fails before a form for a token is looked at, the limits too, is said in OAuth2's words.
+        .with(oauth::OAuth)
         // Whose token it is. Before anything that depends on who asks.
         .with(identify::Identify { auth })
         // Browsers' preflights carry no token.

@@ -107,7 +107,7 @@ impl Policy {
             format!("the role {}", principal.role.as_str())
         };
         let message = format!("this needs the scope {}, which {holder} does not hold", scope.as_str());
-        Err(Error::new(Kind::Forbidden, message))
+        Err(Error::new(Kind::NoScope(scope), message))
     }
 
     /// Leave to work within the principal's tenant.

@@ -189,6 +189,12 @@ impl Store {
         Ok(tx)
     }
 
+    /// Begins to read: all that is asked in it is of one moment, whoever goes on writing.
+    async fn snapshot(&self) -> Result<Transaction<'static, Any>> {
+        let begin = if self.is_postgres { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
     /// What a tenant may have where its record says nothing else, from now on.
     pub fn set_default_quotas(&self, quotas: DefaultQuotas) {
         self.default_quotas.set(quotas);

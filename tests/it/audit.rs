@@ -253,6 +253,22 @@ async fn administration_is_told() {
     assert!(entries[1..5].iter().all(|entry| entry.row.tenant.as_deref() == Some(&slug)), "{entries:?}");
 }
 
+/// Who reads the log finds in it how the request before ended.
+#[tokio::test]
+async fn what_has_ended_is_told_at_once() {
+    let story = Story::begin().await;
+    story.site.account(&story.tenant.login("admin"), "admin");
+    let admin = story.gateway.client(&story.site.token(&story.tenant.login("admin")));
+    for number in 0..20 {
+        admin.post("/volumes", json!({"name": format!("v{number}")})).await.ok();
+        let told = admin.get("/audit?verb=createVolume&limit=1").await.ok();
+        let told = &told["entries"][0];
+        let told = (&told["object"]["name"], &told["outcome"]);
+        assert_eq!(told, (&json!(format!("v{number}")), &json!("success")));
+        admin.delete(&format!("/volumes/v{number}")).await.ok();
+    }
+}
+
 /// What the gateway does by itself.
 #[tokio::test]
 async fn the_programs_own_deeds_are_told() {

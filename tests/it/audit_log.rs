@@ -135,6 +135,38 @@ async fn a_head_noted_elsewhere_tells_of_a_cut() {
     assert_eq!(wrong.code, 2);
 }
 
+/// A log that goes on is whole at each moment.
+async fn whole_while_it_is_written(site: Site) {
+    let story = Story::at(site).await;
+    let ledger = Ledger::of(&story.site).await;
+    let writing: Vec<_> = (0..4)
+        .map(|_| {
+            let client = story.client.clone();
+            tokio::spawn(async move {
+                loop {
+                    client.get("/accounts").await.refused(403, "PermissionError");
+                }
+            })
+        })
+        .collect();
+    // Enough that rows come while it is read.
+    eventually("a long log", || async { (ledger.count("audit_log").await > 1200).then_some(()) }).await;
+    for _ in 0..6 {
+        assert_eq!(findings(&story.site, &[]), [] as [&str; 0]);
+    }
+    writing.iter().for_each(|task| task.abort());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_whole_while_it_is_written() {
+    whole_while_it_is_written(Site::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_whole_while_it_is_written_on_postgresql() {
+    whole_while_it_is_written(Site::on_postgres().await).await;
+}
+
 /// Anybody can check a line without this program: cut the hash out, and digest what is left.
 #[tokio::test]
 async fn a_line_of_the_export_is_checked_by_anybody() {
@@ -231,6 +263,15 @@ async fn each_reads_what_concerns_them() {
         assert_eq!(count("?outcome=failed").await, 0);
         assert_eq!(count(&format!("?actor={}&outcome=success&object=web", story.tenant.login("operator"))).await, 2);
         assert_eq!(count("?actor=system").await, 0);
+        // Who was above is told to nobody below, not even by what a guess finds.
+        let above = mine.iter().filter(|entry| entry["actor"] == "platform").count();
+        assert!(above > 1, "{mine:?}");
+        assert_eq!(count("?actor=platform").await, above);
+        for guess in ["root", "cli:root", &neighbour.login("operator")] {
+            assert_eq!(count(&format!("?actor={guess}")).await, 0, "{guess}");
+        }
+        assert_eq!(listed(&platform, "?actor=platform").await, [] as [Value; 0]);
+        assert_eq!(listed(&platform, "?actor=root&verb=changeTenant").await.len(), 1);
         let time = exec["time"].as_str().unwrap();
         assert_eq!(verbs(&listed(&admin, &format!("?until={time}")).await)[0], "createContainer");
         assert_eq!(verbs(&listed(&admin, &format!("?since={time}")).await).last(), Some(&"execInContainer"));

@@ -90,6 +90,24 @@ async fn nobody_learns_which_half_was_wrong() {
     }
     answers.dedup();
     assert_eq!(answers.len(), 1, "{answers:?}");
+    // RFC 6750, 3: no token was shown, so there is nothing wrong with one.
+    assert_eq!(answers[0].1.as_deref(), Some("Bearer realm=\"podgate\""));
+}
+
+/// RFC 6750, 3.1: what a token lacks is said where clients look for it.
+#[tokio::test]
+async fn a_missing_scope_is_named_in_the_challenge() {
+    let story = Story::begin().await;
+    let lacks = |scope: &str| format!("Bearer realm=\"podgate\", error=\"insufficient_scope\", scope=\"{scope}\"");
+    for (path, scope) in [("/accounts", "accounts"), ("/audit", "audit"), ("/tenants", "tenants")] {
+        let refused = story.client.get(path).await;
+        refused.refused(403, "PermissionError");
+        assert_eq!(refused.header("www-authenticate"), Some(&*lacks(scope)));
+    }
+    // Another token would not do what this one may not.
+    let refused = story.client.post("/containers", json!({"name": "c", "image": "quay.io/x/y"})).await;
+    refused.refused(403, "PermissionError");
+    assert_eq!(refused.header("www-authenticate"), None);
 }
 
 /// Hashing with what the defaults cost, so that the difference between a hash and none would be plain.

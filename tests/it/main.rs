@@ -51,6 +51,7 @@ mod life;
 mod limits;
 mod lists;
 mod logs;
+mod oauth;
 mod operations;
 mod orphans;
 mod ownership;

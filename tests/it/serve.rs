@@ -1,5 +1,6 @@
 //! Connections: slow ones, encrypted ones, and the last ones.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::client::{exchange, whole};
 use crate::support::gateway::program;
-use crate::support::{Answer, PATIENCE, Site, Story, eventually};
+use crate::support::{Answer, Client, PATIENCE, Site, Story, eventually};
 
 /// Sends bytes as they are and reads until the other side closes.
 pub async fn talk(address: SocketAddr, bytes: &[u8]) -> String {
@@ -253,6 +254,15 @@ fn a_broken_certificate_is_told_at_start() {
     assert!(program().arg("--version").output().unwrap().status.success());
 }
 
+/// Headers that operations of the document take.
+async fn in_headers(client: &Client) -> BTreeSet<String> {
+    let document = client.get("/openapi.json").await.json();
+    let items = document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+    let parameters = items.filter_map(|operation| operation["parameters"].as_array()).flatten();
+    let in_header = parameters.filter(|parameter| parameter["in"] == "header");
+    in_header.map(|parameter| parameter["name"].as_str().unwrap().to_ascii_lowercase()).collect()
+}
+
 #[tokio::test]
 async fn browsers_are_told_whose_pages_may_call() {
     let story = Story::at(Site::new().set("http.cors_origins", r#"["https://app.example.org"]"#)).await;
@@ -267,11 +277,22 @@ async fn browsers_are_told_whose_pages_may_call() {
     let allowed = send("OPTIONS", "https://app.example.org", true).await;
     assert_eq!(allowed.status, 204);
     assert_eq!(allowed.header("access-control-allow-origin"), Some("https://app.example.org"));
-    assert!(allowed.header("access-control-allow-headers").unwrap().contains("Authorization"));
+    let names = |answer: &Answer, header: &str| -> Vec<String> {
+        answer.header(header).unwrap().split(", ").map(str::to_ascii_lowercase).collect()
+    };
+    // Whatever the document takes in a header, and what signs in.
+    let takes = names(&allowed, "access-control-allow-headers");
+    for header in in_headers(&story.client).await.iter().chain(&["authorization".to_owned(), "x-api-key".to_owned()]) {
+        assert!(takes.contains(header), "{header}: {takes:?}");
+    }
     assert_eq!(allowed.header("access-control-allow-credentials"), None, "there are no cookies");
     let refused = send("GET", "https://app.example.org", false).await;
     refused.refused(401, "AuthenticationError");
     assert_eq!(refused.header("access-control-allow-origin"), Some("https://app.example.org"), "failures can be read");
+    let shown = names(&refused, "access-control-expose-headers");
+    for header in ["etag", "content-range", "content-disposition", "accept-ranges", "last-modified", "retry-after"] {
+        assert!(shown.contains(&header.to_owned()), "{header}: {shown:?}");
+    }
     for stranger in
         ["https://app.example.org.evil.example", "http://app.example.org", "null", "https://APP.example.org"]
     {

@@ -55,6 +55,10 @@ pub(super) fn responses() -> Value {
         headers["X-Request-Id"] = header("string", "The request; the log has the cause under it.");
         match code {
             401 => headers["WWW-Authenticate"] = header("string", "`Bearer`, and why a token was not taken."),
+            403 => {
+                headers["WWW-Authenticate"] =
+                    header("string", "`Bearer`, and the scope that a token needs, if that was it.")
+            }
             416 => headers["Content-Range"] = header("string", "How long the file is: `bytes */1024`."),
             426 => headers["Upgrade"] = header("string", "`websocket`."),
             429 => headers["Retry-After"] = header("integer", "Seconds."),

@@ -128,7 +128,7 @@ fn one_body_type(operation: &mut Value) {
     content.extend(json.map(|json| ("application/json".to_owned(), json)));
     operation[ALSO_TAKES] = json!(others);
     if let Value::Object(responses) = &mut operation["responses"] {
-        responses.remove("400");
+        responses.retain(|status, _| status == "200");
     }
 }
 

@@ -172,11 +172,16 @@ impl Chain {
 }
 
 /// A chain's next rows after this place.
-pub(super) async fn rows_after(pool: &AnyPool, chain: &str, sequence: i64, limit: i64) -> Result<Vec<Row>> {
+pub(super) async fn rows_after(
+    from: impl Executor<'_, Database = Any>,
+    chain: &str,
+    sequence: i64,
+    limit: i64,
+) -> Result<Vec<Row>> {
     let text = sqlx::AssertSqlSafe(format!(
         "SELECT {COLUMNS} FROM audit_log WHERE chain = $1 AND sequence > $2 ORDER BY sequence LIMIT $3"
     ));
-    Ok(sqlx::query_as(text).bind(chain).bind(sequence).bind(limit).fetch_all(pool).await?)
+    Ok(sqlx::query_as(text).bind(chain).bind(sequence).bind(limit).fetch_all(from).await?)
 }
 
 async fn insert(conn: &mut AnyConnection, rows: &[Row]) -> Result<()> {

@@ -6,6 +6,7 @@
 //! accounts or keys asks for the [`Entry`]: code that forgets it does not compile.
 
 mod chain;
+mod check;
 mod copy;
 mod entry;
 mod prune;
@@ -18,10 +19,11 @@ mod writer;
 use std::sync::Arc;
 
 pub use chain::Head;
+pub use check::{Finding, Noted, Report};
 pub use entry::{Asker, Course, Entry, Outcome};
 pub use read::{AuditCursor, AuditEntry, AuditFilter, Ended};
 pub use record::Object;
-pub use verify::{Finding, Noted, Report, verify_copy};
+pub use verify::verify_copy;
 
 use super::Store;
 use super::room::Disk;
@@ -169,6 +171,11 @@ impl Store {
         let copy = Copy::begin(&self.audit.chain, config.file.clone(), config.stdout).await?;
         self.audit.queue.begin(copy, config.wait_for_disk);
         Ok(())
+    }
+
+    /// Waits until who reads the log finds in it what has ended on this gateway, if that does not take long.
+    pub async fn settle_audit(&self) {
+        self.audit.queue.settle().await;
     }
 
     /// Waits until the audit log has what was begun, as far as it can be written.

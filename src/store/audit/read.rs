@@ -13,7 +13,8 @@ pub struct AuditFilter {
     pub since_ms: Option<i64>,
     /// Until before then.
     pub until_ms: Option<i64>,
-    /// Who: a login, an API key's public identifier, `system`, or `cli:` and a name.
+    /// Who: a login, an API key's public identifier, `system`, or `cli:` and a name. For a tenant only those that it is
+    /// told, and [`AuditEntry::ABOVE`] for the others.
     pub actor: Option<String>,
     /// An operation's identifier.
     pub verb: Option<String>,
@@ -70,6 +71,9 @@ impl Ended {
     }
 }
 
+/// Actors that are nobody's account.
+const PROGRAM: [&str; 2] = ["system", "anonymous"];
+
 /// Something that was done or refused.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct AuditEntry {
@@ -114,6 +118,15 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
+    /// What a tenant is told of who is neither one of its own nor the program: those above it.
+    pub const ABOVE: &str = "platform";
+
+    /// Whether a tenant is told who it was, and where they sit.
+    pub fn is_told_to(&self, tenant: &Tenant) -> bool {
+        let is_ours = |actor: &str| actor.strip_prefix(tenant.slug.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        self.actor.as_deref().is_none_or(|actor| is_ours(actor) || PROGRAM.contains(&actor))
+    }
+
     /// How it ended.
     pub fn ended(&self) -> Ended {
         match (self.outcome.as_deref(), self.status) {
@@ -199,6 +212,15 @@ impl Wanted {
         self.values.push(value);
         format!("${}", self.values.len())
     }
+
+    /// The same as [`AuditEntry::is_told_to`].
+    fn is_told_to(&mut self, tenant: &Tenant) -> String {
+        let ours = format!("{}/", tenant.slug);
+        let length = ours.len();
+        let ours = self.value(Value::Text(ours));
+        let program = PROGRAM.map(|actor| self.value(Value::Text(actor.to_owned()))).join(", ");
+        format!("e.actor IS NULL OR SUBSTR(e.actor, 1, {length}) = {ours} OR e.actor IN ({program})")
+    }
 }
 
 impl Store {
@@ -211,13 +233,20 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<AuditEntry>> {
         let mut wanted = Wanted::default();
+        let mut actor = filter.actor.clone();
+        if let (Some(named), Some(tenant)) = (&actor, tenant) {
+            let told = wanted.is_told_to(tenant);
+            let is_above = named == AuditEntry::ABOVE;
+            wanted.conditions.push(if is_above { format!("NOT ({told})") } else { told });
+            actor = actor.filter(|_| !is_above);
+        }
         let number = |number: Option<i64>| number.map(Value::Number);
         let text = |text: Option<&String>| text.cloned().map(Value::Text);
         let given: [(&[&str], Option<Value>); 7] = [
             (&["e.tenant_id ="], text(tenant.map(|tenant| &tenant.id))),
             (&["e.time_ms >="], number(filter.since_ms)),
             (&["e.time_ms <"], number(filter.until_ms)),
-            (&["e.actor =", "e.key_id ="], text(filter.actor.as_ref())),
+            (&["e.actor =", "e.key_id ="], text(actor.as_ref())),
             (&["e.verb ="], text(filter.verb.as_ref())),
             (&["e.object =", "e.object_id =", "o.object_id ="], text(filter.object.as_ref())),
             (&["e.tenant ="], text(filter.tenant.as_ref())),

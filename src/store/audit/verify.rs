@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::AnyConnection;
+
 use super::chain::{Head, rows_after};
+use super::check::{Check, Finding, Link, Noted, Report};
 use super::record::{CHECKPOINT, Row, digest, genesis, without_hash};
 use crate::domain::{Error, Result};
 use crate::store::Store;
@@ -15,233 +18,93 @@ use crate::store::Store;
 const BITE: i64 = 1000;
 /// Most rows that are looked at for whether they were only moved.
 const MOST_CHANGED: usize = 200;
-/// Most hashes of a copy that are compared with the store; of more, the last.
-const MOST_NOTED: usize = 100_000;
-
-/// Something that is not as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Which chain.
-    pub chain: String,
-    /// What is wrong with which row.
-    pub what: String,
-}
-
-/// What was looked at, and what was found.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Rows looked at.
-    pub rows: u64,
-    /// Where the chains end.
-    pub heads: Vec<Head>,
-    /// What is wrong; nothing where it is empty.
-    pub findings: Vec<Finding>,
-}
-
-/// Hashes that are known from elsewhere: by chain, and by the row's number.
-#[derive(Debug, Clone, Default)]
-pub struct Noted(BTreeMap<String, BTreeMap<i64, String>>);
-
-impl Noted {
-    /// One more. Of very many, the first and the last are kept.
-    pub fn add(&mut self, head: Head) {
-        let chain = self.0.entry(head.chain).or_default();
-        if chain.len() >= MOST_NOTED {
-            chain.pop_last();
-        }
-        chain.insert(head.sequence, head.hash);
-    }
-}
-
-/// A row as it stands somewhere.
-struct Link<'a> {
-    sequence: i64,
-    previous: &'a str,
-    hash: &'a str,
-    is_whole: bool,
-    /// The last row that is gone before it, and its hash.
-    checkpoint: Option<(i64, &'a str)>,
-}
-
-/// Looks at one chain's rows, one after the other.
-struct Check {
-    chain: String,
-    first: Option<(i64, String)>,
-    last: Option<(i64, String)>,
-    last_is_whole: bool,
-    checkpoints: Vec<(i64, String)>,
-    noted: BTreeMap<i64, String>,
-    changed: Vec<i64>,
-    findings: Vec<(i64, String)>,
-}
-
-impl Check {
-    fn new(chain: &str, noted: &Noted) -> Self {
-        Self {
-            chain: chain.to_owned(),
-            first: None,
-            last: None,
-            last_is_whole: true,
-            checkpoints: Vec::new(),
-            noted: noted.0.get(chain).cloned().unwrap_or_default(),
-            changed: Vec::new(),
-            findings: Vec::new(),
-        }
-    }
-
-    fn find(&mut self, sequence: i64, what: impl Into<String>) {
-        self.findings.push((sequence, what.into()));
-    }
-
-    fn look_at(&mut self, link: &Link<'_>) {
-        let Link { sequence, previous, hash, is_whole, checkpoint } = *link;
-        if !is_whole {
-            self.changed.push(sequence);
-        }
-        match self.last.clone() {
-            None => self.first = Some((sequence, previous.to_owned())),
-            Some((last, _)) if sequence <= last => self.find(sequence, format!("stands after row {last}")),
-            Some((last, _)) if sequence > last + 1 => self.find(last + 1, missing(last + 1, sequence - 1)),
-            Some((last, last_hash)) if last_hash != previous && is_whole && self.last_is_whole => {
-                self.find(sequence, format!("does not follow row {last} as it is: one of the two was replaced"));
-            }
-            Some(_) => {}
-        }
-        if let Some(noted) = self.noted.remove(&sequence)
-            && noted != hash
-        {
-            self.find(sequence, "is not the one that was noted elsewhere");
-        }
-        if let Some((upto, hash)) = checkpoint.filter(|_| is_whole) {
-            self.checkpoints.push((upto, hash.to_owned()));
-        }
-        self.last = Some((sequence, hash.to_owned()));
-        self.last_is_whole = is_whole;
-    }
-
-    /// What only the whole tells. `begins`: the hash that the first row comes after; `end`: where the chain should end.
-    fn finish(mut self, begins: Option<&str>, end: Option<&Head>) -> Vec<Finding> {
-        match (&self.first, begins) {
-            (Some((1, previous)), Some(begins)) if previous != begins && !self.changed.contains(&1) => {
-                self.find(1, "does not begin this chain");
-            }
-            (Some((first, previous)), Some(_)) if *first > 1 => {
-                let (gone, previous) = (first - 1, previous.clone());
-                let says_so = self.checkpoints.iter().any(|(upto, hash)| {
-                    // While old rows are being taken away, some of them are still there.
-                    *upto > gone || (*upto == gone && *hash == previous)
-                });
-                if !says_so {
-                    self.find(1, format!("{}, and no checkpoint says so", missing(1, gone)));
-                }
-            }
-            _ => {}
-        }
-        let (last, hash) = self.last.clone().unwrap_or_default();
-        if let Some(end) = end {
-            if end.sequence > last {
-                self.find(last + 1, format!("{} at the end", missing(last + 1, end.sequence)));
-            } else if end.sequence < last {
-                self.find(end.sequence + 1, format!("is beyond the end of the chain, which is row {}", end.sequence));
-            } else if end.hash != hash {
-                self.find(last, "is not the one that the chain ends with");
-            }
-        }
-        for (sequence, _) in std::mem::take(&mut self.noted) {
-            if sequence > last {
-                self.find(sequence, "was noted elsewhere and is missing");
-            }
-        }
-        self.findings.sort_by_key(|(sequence, _)| *sequence);
-        let told = |(sequence, what): (i64, String)| Finding {
-            chain: self.chain.clone(),
-            what: format!("row {sequence}: {what}"),
-        };
-        self.findings.into_iter().map(told).collect()
-    }
-}
-
-fn missing(first: i64, last: i64) -> String {
-    if first == last { "is missing".to_owned() } else { format!("rows {first} to {last} are missing") }
-}
 
 impl Store {
-    /// Looks at all rows of all chains.
+    /// Looks at all rows of all chains, as they are at one moment: gateways go on writing, and take old rows away.
     pub async fn verify_audit(&self, noted: &Noted) -> Result<Report> {
-        let heads: Vec<Head> = sqlx::query_as("SELECT chain, sequence, hash FROM audit_chains ORDER BY chain")
-            .fetch_all(&self.pool)
-            .await?;
+        let mut tx = self.snapshot().await?;
+        let heads: Vec<Head> =
+            sqlx::query_as("SELECT chain, sequence, hash FROM audit_chains ORDER BY chain").fetch_all(&mut *tx).await?;
+        let installation: String = sqlx::query_scalar("SELECT id FROM installation").fetch_one(&mut *tx).await?;
         let mut chains: Vec<String> =
-            sqlx::query_scalar("SELECT DISTINCT chain FROM audit_log").fetch_all(&self.pool).await?;
+            sqlx::query_scalar("SELECT DISTINCT chain FROM audit_log").fetch_all(&mut *tx).await?;
         chains.extend(heads.iter().map(|head| head.chain.clone()));
         chains.extend(noted.0.keys().cloned());
         chains.sort();
         chains.dedup();
         let mut report = Report { heads, ..Report::default() };
         for chain in chains {
-            let findings = self.verify_chain(&chain, noted, &mut report).await?;
+            let begins = genesis(&installation, &chain);
+            let findings = verify_chain(&mut tx, (&chain, &begins), noted, &mut report).await?;
             report.findings.extend(findings);
         }
+        tx.rollback().await?;
         Ok(report)
-    }
-
-    async fn verify_chain(&self, chain: &str, noted: &Noted, report: &mut Report) -> Result<Vec<Finding>> {
-        let (mut check, mut changed, mut after) = (Check::new(chain, noted), Vec::new(), i64::MIN);
-        loop {
-            let rows = rows_after(&self.pool, chain, after, BITE).await?;
-            let Some(last) = rows.last() else { break };
-            after = last.sequence;
-            for row in rows {
-                report.rows += 1;
-                let is_whole = row.digest().as_ref() == Some(&row.hash);
-                check.look_at(&Link {
-                    sequence: row.sequence,
-                    previous: &row.previous,
-                    hash: &row.hash,
-                    is_whole,
-                    checkpoint: checkpoint(&row.phase, row.detail.as_deref()),
-                });
-                if !is_whole && changed.len() < MOST_CHANGED {
-                    changed.push(row);
-                }
-            }
-        }
-        for sequence in check.changed.clone() {
-            let row = changed.iter().find(|row| row.sequence == sequence);
-            let belongs = row.and_then(|row| belongs(row, &check.changed));
-            check.find(
-                sequence,
-                match belongs {
-                    Some(place) => format!("is row {place}, moved here"),
-                    None => "was changed".to_owned(),
-                },
-            );
-        }
-        let head = report.heads.iter().find(|head| head.chain == chain);
-        let begins = genesis(&self.installation().await?, chain);
-        let missing_head = head.is_none() && check.last.is_some();
-        let mut findings = check.finish(Some(&begins), head);
-        if missing_head {
-            findings.push(Finding { chain: chain.to_owned(), what: "nothing says where it ends".into() });
-        }
-        Ok(findings)
     }
 
     /// All rows as lines of the copy, chain by chain.
     pub async fn export_audit(&self, mut print: impl FnMut(&str)) -> Result<()> {
+        let mut tx = self.snapshot().await?;
         let chains: Vec<String> =
-            sqlx::query_scalar("SELECT chain FROM audit_chains ORDER BY chain").fetch_all(&self.pool).await?;
+            sqlx::query_scalar("SELECT chain FROM audit_chains ORDER BY chain").fetch_all(&mut *tx).await?;
         for chain in chains {
             let mut after = i64::MIN;
             loop {
-                let rows = rows_after(&self.pool, &chain, after, BITE).await?;
+                let rows = rows_after(&mut *tx, &chain, after, BITE).await?;
                 let Some(last) = rows.last() else { break };
                 after = last.sequence;
                 rows.iter().for_each(|row| print(&row.line()));
             }
         }
-        Ok(())
+        Ok(tx.rollback().await?)
     }
+}
+
+/// Looks at the rows of one chain, the first of which comes after the hash `begins`.
+async fn verify_chain(
+    conn: &mut AnyConnection,
+    (chain, begins): (&str, &str),
+    noted: &Noted,
+    report: &mut Report,
+) -> Result<Vec<Finding>> {
+    let (mut check, mut changed, mut after) = (Check::new(chain, noted), Vec::new(), i64::MIN);
+    loop {
+        let rows = rows_after(&mut *conn, chain, after, BITE).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.sequence;
+        for row in rows {
+            report.rows += 1;
+            let is_whole = row.digest().as_ref() == Some(&row.hash);
+            check.look_at(&Link {
+                sequence: row.sequence,
+                previous: &row.previous,
+                hash: &row.hash,
+                is_whole,
+                checkpoint: checkpoint(&row.phase, row.detail.as_deref()),
+            });
+            if !is_whole && changed.len() < MOST_CHANGED {
+                changed.push(row);
+            }
+        }
+    }
+    for sequence in check.changed.clone() {
+        let row = changed.iter().find(|row| row.sequence == sequence);
+        let belongs = row.and_then(|row| belongs(row, &check.changed));
+        check.find(
+            sequence,
+            match belongs {
+                Some(place) => format!("is row {place}, moved here"),
+                None => "was changed".to_owned(),
+            },
+        );
+    }
+    let head = report.heads.iter().find(|head| head.chain == chain);
+    let missing_head = head.is_none() && check.last.is_some();
+    let mut findings = check.finish(Some(begins), head);
+    if missing_head {
+        findings.push(Finding { chain: chain.to_owned(), what: "nothing says where it ends".into() });
+    }
+    Ok(findings)
 }
 
 /// Where a row that was moved came from.

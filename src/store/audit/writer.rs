@@ -28,6 +28,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const APPEND_PATIENCE: Duration = Duration::from_secs(8);
 /// How long somebody waits for an entry.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a reader waits for outcomes.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where the writer takes its work from. It ends when all clones are gone.
 #[derive(Clone)]
@@ -39,6 +41,7 @@ pub(super) struct Queue {
 enum Job {
     Row(Box<Waiting>),
     Begin(Copy, bool),
+    Settle(oneshot::Sender<()>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -86,6 +89,14 @@ impl Queue {
     /// From now on all that is written goes there as well, and is waited for until it is on the disk, or not.
     pub(super) fn begin(&self, copy: Copy, waits_for_disk: bool) {
         let _ = self.sender.send(Job::Begin(copy, waits_for_disk));
+    }
+
+    /// Waits until whoever reads the log finds in it what has ended; not long.
+    pub(super) async fn settle(&self) {
+        let (done, heard) = oneshot::channel();
+        if self.sender.send(Job::Settle(done)).is_ok() {
+            let _ = tokio::time::timeout(READER_PATIENCE, heard).await;
+        }
     }
 
     /// Waits until what was begun is written, as far as it can be.
@@ -167,6 +178,10 @@ impl Writer {
                 Some(Job::Begin(copy, waits_for_disk)) => {
                     self.copy = copy;
                     self.disk.is_waited_for = waits_for_disk;
+                }
+                Some(Job::Settle(done)) => {
+                    self.write(std::mem::take(&mut batch)).await;
+                    let _ = done.send(());
                 }
                 Some(Job::Flush(done)) => {
                     self.write(std::mem::take(&mut batch)).await;

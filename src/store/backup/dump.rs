@@ -28,8 +28,7 @@ impl<W: Write> Lines<'_, W> {
 impl Store {
     /// Writes all that the store holds at one moment, whoever goes on writing to it. Gives the number of rows.
     pub async fn dump(&self, out: &mut impl Write) -> Result<u64> {
-        let begin = if self.is_postgres { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
-        let mut tx = self.pool.begin_with(begin).await?;
+        let mut tx = self.snapshot().await?;
         let mut lines = Lines { out, digest: Sha256::new() };
         let migrations = migrations(&mut tx).await?;
         let program = env!("CARGO_PKG_VERSION").to_owned();
