@@ -236,7 +236,9 @@ impl Store {
         let block = match known {
             Some(block) => block,
             None => {
-                sqlx::query_scalar(
+                // In its turn: two who choose at once would choose the same.
+                let mut tx = self.begin().await?;
+                let block = sqlx::query_scalar(
                     "INSERT INTO tenant_user_ids (block, tenant_id)
                      SELECT MIN(candidate.block), $1 FROM (
                          SELECT keeps_strays AS block FROM installation UNION ALL SELECT block + 1 FROM tenant_user_ids
@@ -247,8 +249,10 @@ impl Store {
                      RETURNING block",
                 )
                 .bind(&tenant.id)
-                .fetch_one(&self.pool)
-                .await?
+                .fetch_one(&mut *tx)
+                .await?;
+                tx.commit().await?;
+                block
             }
         };
         u32::try_from(block).map_err(Error::internal)

@@ -89,15 +89,21 @@ impl Store {
 
     /// The volume is to go. `Conflict` if a container has it.
     pub async fn mark_volume_removing(&self, volume: &Volume) -> Result<()> {
+        // In its turn: PostgreSQL would not see what a create beside it has taken and not committed yet.
+        let mut tx = self.begin().await?;
         let marked = sqlx::query(
             "UPDATE volumes SET state = 'removing', gateway = $2
              WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume_id = $1)",
         )
         .bind(&volume.id)
         .bind(&*self.gateway)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        if marked.rows_affected() == 1 { Ok(()) } else { Err(Error::new(Kind::Conflict, "a container has the volume")) }
+        if marked.rows_affected() == 0 {
+            return Err(Error::new(Kind::Conflict, "a container has the volume"));
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// The volume is gone. Fine if it is forgotten.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Story, eventually};
+use crate::support::{Site, Story, eventually};
 
 #[tokio::test]
 async fn of_equal_creates_at_once_one_wins() {
@@ -101,7 +101,16 @@ async fn a_removal_may_overtake_an_exec() {
 /// A class that begins: every tenant's network is made while others' come and go.
 #[tokio::test]
 async fn many_tenants_may_begin_at_once() {
-    let story = Story::begin().await;
+    begin_at_once(Site::new()).await;
+}
+
+#[tokio::test]
+async fn many_tenants_may_begin_at_once_on_postgresql() {
+    begin_at_once(Site::on_postgres().await).await;
+}
+
+async fn begin_at_once(site: Site) {
+    let story = Story::at(site).await;
     let tenants: Vec<_> = (0..8).map(|_| story.another()).collect();
     let beginnings: Vec<_> = tenants
         .iter()

@@ -281,7 +281,16 @@ async fn a_crash_leaves_no_half_volume() {
 
 #[tokio::test]
 async fn a_removal_may_race_with_a_mount() {
-    let story = Story::begin().await;
+    race(Site::new()).await;
+}
+
+#[tokio::test]
+async fn a_removal_may_race_with_a_mount_on_postgresql() {
+    race(Site::on_postgres().await).await;
+}
+
+async fn race(site: Site) {
+    let story = Story::at(site).await;
     for round in 0..6 {
         make(&story.client, "data").await;
         let name = format!("c{round}");
