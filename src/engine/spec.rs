@@ -164,6 +164,10 @@ pub(super) fn body(
         "stdin": spec.stdin,
         "base_hosts_file": "none",
         "no_new_privileges": true,
+        // Podman would run an image's own check past our quotas, supervision and audit,
+        "healthconfig": {"Test": ["NONE"]},
+        // and mount more, writable, for a command that is called init.
+        "systemd": "false",
         "cap_drop": ["ALL"],
         "cap_add": capabilities,
         "seccomp_profile_path": seccomp,

@@ -109,7 +109,7 @@ async fn so_many_lines_are_not_asked_for() {
 }
 
 /// One layer with a link that leads to the host's `outside`, and this configuration; as `podman load` takes it.
-fn image(name: &str, outside: &str, config: &Value) -> Vec<u8> {
+pub fn image(name: &str, outside: &str, config: &Value) -> Vec<u8> {
     let mut layer = tar::Builder::new(Vec::new());
     let mut link = tar::Header::new_gnu();
     link.set_entry_type(tar::EntryType::Symlink);

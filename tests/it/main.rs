@@ -40,6 +40,7 @@ mod follow;
 mod full_disk;
 mod hostile;
 mod idempotency;
+mod image_config;
 mod images;
 mod images_inside;
 mod index;
