@@ -47,7 +47,7 @@ impl Example for UsageResponse {
 
 /// No storage that Podman has by default bounds what a container writes.
 const DISK: &str =
-    "disk space and number of files: measured now and then; who writes on beyond stored_bytes is stopped";
+    "disk space and number of files: space is measured now and then, and who writes on beyond stored_bytes is stopped";
 
 #[OpenApi(tag = "Tag::Status")]
 impl Usage {

@@ -60,8 +60,10 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ),
     ("too many levels of symbolic links", Kind::Conflict, "the path leads in a circle"),
     ("read-only file system", Kind::Conflict, "the file system is read-only there"),
-    ("no such file or directory", Kind::NoPath, "no such path in the container"),
 ];
+
+/// Words of a path that is not there. Where they are not said of a container's path, it is the host that lacks something.
+const NO_PATH: &str = "no such file or directory";
 
 /// A refusal that Podman put into words.
 pub(super) fn refusal(status: u16, text: &str) -> Error {
@@ -75,7 +77,17 @@ pub(super) fn refusal(status: u16, text: &str) -> Error {
 /// What these words mean to a caller, if they are known.
 pub(super) fn meaning(text: &str) -> Option<(Kind, &'static str)> {
     let found = MEANINGS.iter().find(|(words, ..)| text.contains(words));
-    found.map(|(_, kind, message)| (kind.clone(), *message))
+    let found = found.map(|(_, kind, message)| (kind.clone(), *message));
+    // The runtime's word, which is of what it starts.
+    found.or_else(|| (text.contains(NO_PATH) && text.contains("OCI ")).then_some((Kind::NoPath, NO_PATH_HERE)))
+}
+
+const NO_PATH_HERE: &str = "no such path in the container";
+
+/// An error of a call that names a path in a container, or a thing by its name.
+pub(super) fn at_a_path(error: Error) -> Error {
+    let is_missing = error.kind == Kind::Engine && error.cause.as_ref().is_some_and(|cause| cause.contains(NO_PATH));
+    if is_missing { error.said(Kind::NoPath, NO_PATH_HERE) } else { error }
 }
 
 /// The socket does not answer, or stopped in the middle.

@@ -27,7 +27,7 @@ impl Engine {
             let networks = self.podman.networks();
             let call = async {
                 let remove = async { networks.get(name).remove().await.map(drop).map_err(failure::of_client) };
-                match self.timed("DELETE networks/{id}", remove).await {
+                match self.timed("DELETE networks/{id}", remove).await.map_err(failure::at_a_path) {
                     Err(error) if matches!(error.kind, Kind::NotFound | Kind::NoPath) => Ok(()),
                     other => other,
                 }

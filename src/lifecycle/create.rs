@@ -140,7 +140,7 @@ impl Lifecycle {
         let status = self.engine.status(&made, deadline).await?;
         self.store.confirm_container(row, engine_id, grant.spec().start).await?;
         if grant.spec().start && !status.is_running() {
-            self.store.note_end(made.row(), status.exit_code, false).await?;
+            self.observe(&Container { running: true, ..row.clone() }, &status).await?;
         }
         self.fail_point.reached("create.confirmed");
         Ok((made, status))

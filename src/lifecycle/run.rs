@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use super::Lifecycle;
-use crate::domain::{EventKind, Kind, Result, Signal, Tenant};
+use crate::domain::{EventKind, Kind, Result, Signal, Tenant, parse_timestamp_ms};
 use crate::engine::{Deadline, Status};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
-use crate::store::{Container, State};
+use crate::store::{Container, SeenEnd, State};
+
+/// So many milliseconds after its deadline a start that began is over: its place was taken or given back.
+const AFTER_A_START: i64 = 5_000;
 
 impl Lifecycle {
     /// Starts it; fine if it runs. `Quota` if the tenant has as many running as it may.
@@ -33,7 +36,7 @@ impl Lifecycle {
                 this.engine.stop(&grant, patience, this.engine.deadline()).await?;
                 let status = this.engine.status(&grant, this.engine.deadline()).await;
                 let exit_code = status.ok().and_then(|status| status.exit_code);
-                this.store.note_end(grant.row(), exit_code, grant.row().running).await
+                this.store.note_stopped(grant.row(), exit_code).await
             };
             this.changing(&grant, stop).await
         })
@@ -74,10 +77,19 @@ impl Lifecycle {
         self.engine.kill(&grant, signal, self.engine.deadline()).await
     }
 
-    /// How it is as far as is known, and the ledger's word on whether it runs brought up to date.
+    /// How it is as far as is known, and the ledger's word on whether it runs brought up to date; what somebody is
+    /// changing is left to them.
     pub async fn status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
-        let status = self.engine.known_status(grant, deadline).await?;
-        self.observe(grant.row(), &status).await?;
+        let row = grant.row();
+        let mut status = self.engine.known_status(grant, deadline).await?;
+        if self.is_changing(&row.id) || status.is_running() == row.running {
+            return Ok(status);
+        }
+        // What was seen before may be older than what the ledger says.
+        status = self.engine.status(grant, deadline).await?;
+        if !self.is_changing(&row.id) {
+            self.observe(row, &status).await?;
+        }
         Ok(status)
     }
 
@@ -115,14 +127,17 @@ impl Lifecycle {
         }
     }
 
-    async fn observe(&self, row: &Container, status: &Status) -> Result<()> {
+    /// Brings the ledger's word on whether it runs up to date.
+    pub(super) async fn observe(&self, row: &Container, status: &Status) -> Result<()> {
         match (row.running, status.is_running()) {
-            (true, false) => self.store.note_end(row, status.exit_code, false).await,
+            (true, false) => {
+                let patience = i64::try_from(self.engine.patience().as_millis()).unwrap_or(i64::MAX);
+                let finished_ms = status.finished_at.as_deref().and_then(|time| parse_timestamp_ms(time).ok());
+                let over_ms = self.store.now_ms().saturating_sub(patience).saturating_sub(AFTER_A_START);
+                self.store.note_end(row, SeenEnd { exit_code: status.exit_code, finished_ms, over_ms }).await
+            }
             // An operator started it: it counts, and stays even where the tenant has too many now.
-            (false, true) if row.state == State::Ready => match self.store.note_running(row).await {
-                Err(error) if error.kind == Kind::Quota => Ok(()),
-                other => other,
-            },
+            (false, true) if row.state == State::Ready => self.store.note_running(row).await,
             _ => Ok(()),
         }
     }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::AnyConnection;
-
-use super::Store;
+use super::{Store, Volume};
 use crate::domain::{ContainerName, EngineId, Error, EventKind, PublishedPort, Resource, Result, Tenant, TenantSlug};
 
 /// Where a container is in its life, as the ledger sees it.
@@ -148,73 +146,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Row::into_container).collect()
-    }
-
-    /// The container is about to run: takes a place among the running. Whether it had none.
-    pub async fn take_running(&self, row: &Container) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let taken = self.take_place(&mut tx, row).await?;
-        tx.commit().await?;
-        Ok(taken)
-    }
-
-    /// The container was seen to run: the same, and it is told where it had no place.
-    pub async fn note_running(&self, row: &Container) -> Result<()> {
-        let mut tx = self.begin().await?;
-        if self.take_place(&mut tx, row).await? {
-            self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Started, None).await?;
-        }
-        tx.commit().await?;
-        self.noted.notify_one();
-        Ok(())
-    }
-
-    async fn take_place(&self, conn: &mut AnyConnection, row: &Container) -> Result<bool> {
-        let done = sqlx::query("UPDATE containers SET running = 1 WHERE id = $1 AND running = 0")
-            .bind(&row.id)
-            .execute(&mut *conn)
-            .await?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.take(conn, &row.tenant.id, Resource::StoredBytes, 0).await?;
-        self.take(conn, &row.tenant.id, Resource::Running, 1).await?;
-        Ok(true)
-    }
-
-    /// The container does not run: gives its place back. Fine if it has none.
-    pub async fn give_back_running(&self, row: &Container) -> Result<()> {
-        let mut tx = self.begin().await?;
-        self.give_back_place(&mut tx, row).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// The container's main process ended: the same, and it is told where it had a place; also that somebody stopped it,
-    /// where somebody did.
-    pub async fn note_end(&self, row: &Container, exit_code: Option<i64>, was_stopped: bool) -> Result<()> {
-        let mut tx = self.begin().await?;
-        if self.give_back_place(&mut tx, row).await? {
-            self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Died, exit_code).await?;
-        }
-        if was_stopped {
-            self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Stopped, None).await?;
-        }
-        tx.commit().await?;
-        self.noted.notify_one();
-        Ok(())
-    }
-
-    async fn give_back_place(&self, conn: &mut AnyConnection, row: &Container) -> Result<bool> {
-        let done = sqlx::query("UPDATE containers SET running = 0 WHERE id = $1 AND running = 1")
-            .bind(&row.id)
-            .execute(&mut *conn)
-            .await?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.give_back(conn, &row.tenant.id, Resource::Running, 1).await?;
-        Ok(true)
     }
 
     /// Notes Podman's id of a container that is being made.
@@ -383,6 +314,17 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         row.map(Row::into_container).transpose()
+    }
+
+    /// Running containers that have the volume.
+    pub async fn running_with(&self, volume: &Volume) -> Result<Vec<Container>> {
+        let rows: Vec<Row> = sqlx::query_as(select!(
+            "JOIN container_volumes m ON m.container_id = c.id WHERE m.volume_id = $1 AND c.running = 1 AND c.state = 'ready'"
+        ))
+        .bind(&volume.id)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Row::into_container).collect()
     }
 
     /// Whether any row, however it is, is of this container.

@@ -90,6 +90,33 @@ impl Store {
         Err(exceeded(resource, used, limit, amount))
     }
 
+    /// Counts `more` of a resource, or less, whatever the tenant may have. Within the caller's transaction.
+    pub(super) async fn add(
+        &self,
+        conn: &mut AnyConnection,
+        tenant: &Tenant,
+        resource: Resource,
+        more: i64,
+    ) -> Result<Usage> {
+        // A row first: databases hold what an upsert would insert against the checks, and less is no amount.
+        sqlx::query("INSERT INTO quotas (tenant_id, resource) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(&tenant.id)
+            .bind(resource.as_str())
+            .execute(&mut *conn)
+            .await?;
+        let (used, limit): (i64, i64) = sqlx::query_as(
+            "UPDATE quotas SET used = used + $3 WHERE tenant_id = $1 AND resource = $2
+             RETURNING used, COALESCE(maximum, $4)",
+        )
+        .bind(&tenant.id)
+        .bind(resource.as_str())
+        .bind(more)
+        .bind(self.default_quota(resource))
+        .fetch_one(&mut *conn)
+        .await?;
+        Ok(Usage { resource, limit, used })
+    }
+
     /// Gives `amount` of a resource back. Within the caller's transaction.
     pub(super) async fn give_back(
         &self,

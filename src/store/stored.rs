@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::AnyConnection;
-
 use super::{Container, Store, Usage, Volume};
-use crate::domain::{Resource, Result, Tenant};
+use crate::domain::{Error, Resource, Result, Tenant};
 
 /// Bytes on their way into containers, by row: whoever measures does not find them yet. Of this gateway; those of
 /// another are forgotten by a measurement, and counted again by the next.
@@ -30,43 +28,42 @@ impl InFlight {
 }
 
 impl Store {
-    /// Notes how much a container stores, beside what is on its way there. What its tenant stores in all now, and how much more this container does; none
-    /// if the container is forgotten.
+    /// Notes how much a container stores, beside what is on its way there. What its tenant stores in all now, and how
+    /// much more this container does; none if that did not change.
     pub async fn set_container_stored(&self, row: &Container, bytes: i64) -> Result<Option<(Usage, i64)>> {
         let mut tx = self.begin().await?;
         let before: Option<i64> = sqlx::query_scalar("SELECT stored_bytes FROM containers WHERE id = $1")
             .bind(&row.id)
             .fetch_optional(&mut *tx)
             .await?;
-        let Some(before) = before else { return Ok(None) };
         let bytes = bytes.saturating_add(self.in_flight.of(&row.id));
+        let Some(before) = before.filter(|before| *before != bytes) else { return Ok(None) };
         sqlx::query("UPDATE containers SET stored_bytes = $1 WHERE id = $2")
             .bind(bytes)
             .bind(&row.id)
             .execute(&mut *tx)
             .await?;
-        let usage = self.add_stored(&mut tx, &row.tenant, bytes - before).await?;
+        let usage = self.add(&mut tx, &row.tenant, Resource::StoredBytes, bytes - before).await?;
         tx.commit().await?;
         Ok(Some((usage, bytes - before)))
     }
 
-    /// Notes how much a volume stores. Fine if it is forgotten.
-    pub async fn set_volume_stored(&self, volume: &Volume, bytes: i64) -> Result<()> {
+    /// Notes how much a volume stores. The same of it.
+    pub async fn set_volume_stored(&self, volume: &Volume, bytes: i64) -> Result<Option<(Usage, i64)>> {
         let mut tx = self.begin().await?;
         let before: Option<i64> = sqlx::query_scalar("SELECT stored_bytes FROM volumes WHERE id = $1")
             .bind(&volume.id)
             .fetch_optional(&mut *tx)
             .await?;
-        if let Some(before) = before.filter(|before| *before != bytes) {
-            sqlx::query("UPDATE volumes SET stored_bytes = $1 WHERE id = $2")
-                .bind(bytes)
-                .bind(&volume.id)
-                .execute(&mut *tx)
-                .await?;
-            self.add_stored(&mut tx, &volume.tenant, bytes - before).await?;
-            tx.commit().await?;
-        }
-        Ok(())
+        let Some(before) = before.filter(|before| *before != bytes) else { return Ok(None) };
+        sqlx::query("UPDATE volumes SET stored_bytes = $1 WHERE id = $2")
+            .bind(bytes)
+            .bind(&volume.id)
+            .execute(&mut *tx)
+            .await?;
+        let usage = self.add(&mut tx, &volume.tenant, Resource::StoredBytes, bytes - before).await?;
+        tx.commit().await?;
+        Ok(Some((usage, bytes - before)))
     }
 
     /// `Quota` if the tenant stores more than it may.
@@ -75,15 +72,19 @@ impl Store {
         self.take(&mut conn, &tenant.id, Resource::StoredBytes, 0).await
     }
 
-    /// Takes bytes that a container is about to store. `Quota` if there are not so many left.
+    /// Takes bytes that a container is about to store. `Quota` if there are not so many left, `NotFound` if the container
+    /// is forgotten: nobody would give them back.
     pub async fn charge_stored(&self, row: &Container, bytes: i64) -> Result<()> {
         let mut tx = self.begin().await?;
         self.take(&mut tx, &row.tenant.id, Resource::StoredBytes, bytes).await?;
-        sqlx::query("UPDATE containers SET stored_bytes = stored_bytes + $1 WHERE id = $2")
+        let taken = sqlx::query("UPDATE containers SET stored_bytes = stored_bytes + $1 WHERE id = $2")
             .bind(bytes)
             .bind(&row.id)
             .execute(&mut *tx)
             .await?;
+        if taken.rows_affected() == 0 {
+            return Err(Error::no_container());
+        }
         tx.commit().await?;
         self.in_flight.add(&row.id, bytes);
         Ok(())
@@ -109,26 +110,5 @@ impl Store {
         }
         tx.commit().await?;
         Ok(())
-    }
-
-    async fn add_stored(&self, conn: &mut AnyConnection, tenant: &Tenant, more: i64) -> Result<Usage> {
-        let default = self.default_quota(Resource::StoredBytes);
-        // A row first: databases hold what an upsert would insert against the checks, and less is no amount.
-        sqlx::query("INSERT INTO quotas (tenant_id, resource) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(&tenant.id)
-            .bind(Resource::StoredBytes.as_str())
-            .execute(&mut *conn)
-            .await?;
-        let (used, limit): (i64, i64) = sqlx::query_as(
-            "UPDATE quotas SET used = used + $3 WHERE tenant_id = $1 AND resource = $2
-             RETURNING used, COALESCE(maximum, $4)",
-        )
-        .bind(&tenant.id)
-        .bind(Resource::StoredBytes.as_str())
-        .bind(more)
-        .bind(default)
-        .fetch_one(&mut *conn)
-        .await?;
-        Ok(Usage { resource: Resource::StoredBytes, limit, used })
     }
 }

@@ -2,18 +2,23 @@
 //! on demand.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// What a request's first line has, and the cause of Podman's failure in its place.
+type Faults = Arc<Mutex<Vec<(String, String)>>>;
 
 pub struct Forwarder {
     path: PathBuf,
     target: watch::Sender<PathBuf>,
     silent: Arc<AtomicBool>,
     taken: Arc<AtomicUsize>,
+    faults: Faults,
     task: JoinHandle<()>,
 }
 
@@ -23,13 +28,22 @@ impl Forwarder {
         let listener = UnixListener::bind(path).expect("a socket");
         let (target, leads_to) = watch::channel(target.to_owned());
         let (silent, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let task = tokio::spawn(accept(listener, leads_to, Arc::clone(&silent), Arc::clone(&taken)));
-        Self { path: path.to_owned(), target, silent, taken, task }
+        let faults = Faults::default();
+        let task =
+            tokio::spawn(accept(listener, leads_to, Arc::clone(&silent), Arc::clone(&taken), Arc::clone(&faults)));
+        Self { path: path.to_owned(), target, silent, taken, faults, task }
     }
 
     /// From now on connections are taken and never answered, or again passed on.
     pub fn set_silent(&self, silent: bool) {
         self.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// Requests whose first line has these words fail in Podman's manner; without a cause they are passed on again.
+    pub fn fail(&self, words: &str, cause: Option<&str>) {
+        let mut faults = self.faults.lock().unwrap();
+        faults.retain(|(known, _)| known != words);
+        faults.extend(cause.map(|cause| (words.to_owned(), cause.to_owned())));
     }
 
     /// Cuts every connection; new ones go to `target`.
@@ -48,6 +62,7 @@ async fn accept(
     target: watch::Receiver<PathBuf>,
     silent: Arc<AtomicBool>,
     taken: Arc<AtomicUsize>,
+    faults: Faults,
 ) {
     let mut held = Vec::new();
     while let Ok((mut client, _)) = listener.accept().await {
@@ -56,11 +71,25 @@ async fn accept(
             held.push(client);
             continue;
         }
-        let mut target = target.clone();
+        let (mut target, faults) = (target.clone(), Arc::clone(&faults));
         tokio::spawn(async move {
+            let mut head = [0; 1024];
+            let Ok(length) = client.read(&mut head).await else { return };
+            let first_line = String::from_utf8_lossy(&head[..length]).lines().next().unwrap_or_default().to_owned();
+            let fault = faults.lock().unwrap().iter().find(|(words, _)| first_line.contains(words)).cloned();
+            if let Some((_, cause)) = fault {
+                let body = serde_json::json!({"cause": cause, "message": cause, "response": 500}).to_string();
+                let head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close";
+                let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let _ = client.write_all(answer.as_bytes()).await;
+                return;
+            }
             let leads_to = target.borrow_and_update().clone();
             // Where nobody listens, the connection is cut.
             let Ok(mut podman) = UnixStream::connect(&leads_to).await else { return };
+            if podman.write_all(&head[..length]).await.is_err() {
+                return;
+            }
             tokio::select! {
                 _ = tokio::io::copy_bidirectional(&mut client, &mut podman) => {}
                 _ = target.changed() => {}

@@ -326,8 +326,14 @@ impl Containers {
         }
         // One that does not answer must not hold up the rest.
         match self.0.lifecycle.status(grant, deadline.within(STATUS_PATIENCE)).await {
-            Err(error) if matches!(error.kind, Kind::NotFound | Kind::EngineTimeout) => Ok(Status::unknown()),
-            other => other,
+            Err(error) if matches!(error.kind, Kind::EngineDown | Kind::StoreDown) => Err(error),
+            Err(error) => {
+                if !matches!(error.kind, Kind::NotFound | Kind::EngineTimeout) {
+                    tracing::warn!(container.row = grant.row().id, ?error, "Podman fails for a container");
+                }
+                Ok(Status::unknown())
+            }
+            Ok(status) => Ok(status),
         }
     }
 }

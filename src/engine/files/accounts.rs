@@ -135,7 +135,7 @@ impl Engine {
         let path = format!("{}&noOverwriteDirNonDir=true", archive_url(grant, &parent));
         let put = async {
             let answer = self.wire.put_tar(&path, Bytes::from(archive)).await?;
-            answer.checked().map(drop).map_err(not_there)
+            answer.checked().map(drop).map_err(failure::at_a_path).map_err(not_there)
         };
         deadline.bound(put).await
     }
@@ -146,7 +146,7 @@ impl Engine {
         let read = async {
             let mut archive = Vec::new();
             let mut chunks = Box::pin(container.copy_from(path));
-            while let Some(chunk) = chunks.try_next().await.map_err(failure::of_client)? {
+            while let Some(chunk) = chunks.try_next().await.map_err(failure::of_client).map_err(failure::at_a_path)? {
                 archive.extend_from_slice(&chunk);
                 if archive.len() > MAX_READ {
                     return Err(Error::new(Kind::Refused, format!("{path} in the container is too large")));
