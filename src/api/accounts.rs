@@ -176,7 +176,8 @@ impl Accounts {
 
     /// Change an account
     ///
-    /// Its role, whether it may sign in, its password. All that was issued to it before is good for nothing any more.
+    /// Its role, whether it may sign in, its password. Its sessions and tokens end; its keys stay, and do what its new role
+    /// may.
     #[oai(path = "/accounts/:name", method = "patch", operation_id = "changeAccount")]
     async fn change(
         &self,
@@ -342,7 +343,11 @@ impl Accounts {
         };
         let change = AccountChange { role, disabled: body.disabled, password_hash };
         let object = grant.object(&account.login).with_id(&account.id);
-        let entry = self.0.policy.announce(&asker.noting(change.to_string()), object).await?;
+        let asker = asker.noting(change.to_string());
+        let entry = match change.only_disables() {
+            true => self.0.policy.announce_end(&asker, object).await?,
+            false => self.0.policy.announce(&asker, object).await?,
+        };
         self.0.store.change_account(&account, &change, &entry).await?;
         Ok(AccountResponse::of(self.found(&account.login).await?.into()))
     }
@@ -355,7 +360,7 @@ impl Accounts {
     ) -> poem::Result<Json<AccountRemovedResponse>> {
         let account = self.target(&grant, name).await?;
         let object = grant.object(&account.login).with_id(&account.id);
-        let entry = self.0.policy.announce(asker, object).await?;
+        let entry = self.0.policy.announce_end(asker, object).await?;
         self.0.store.delete_account(&account, &entry).await?;
         Ok(AccountRemovedResponse::of(AccountRemoved { name: account.login.name.to_string(), removed: true }))
     }

@@ -50,7 +50,7 @@ impl Example for RotateApiKeyRequest {
 /// A key, without its secret.
 #[derive(Object)]
 #[oai(skip_serializing_if_is_none)]
-struct ApiKeyItem {
+pub(super) struct ApiKeyItem {
     /// Its public identifier, which is part of it. A program's `client_id`.
     id: String,
     /// What its owner calls it.
@@ -69,11 +69,11 @@ struct ApiKeyItem {
 
 /// A key that is gone.
 #[derive(Object)]
-struct ApiKeyRevoked {
+pub(super) struct ApiKeyRevoked {
     /// Its public identifier.
-    id: String,
+    pub id: String,
     /// Always true.
-    revoked: bool,
+    pub revoked: bool,
 }
 
 fn sample() -> ApiKeyItem {
@@ -95,17 +95,17 @@ answer! {
 }
 answer! {
     /// The account's keys.
-    ApiKeyListResponse { api_keys: Vec<ApiKeyItem> }
+    pub(super) ApiKeyListResponse { api_keys: Vec<ApiKeyItem> }
     example vec![sample()]
 }
 answer! {
     /// The key is good for nothing any more.
-    ApiKeyRevokedResponse { api_key: ApiKeyRevoked }
+    pub(super) ApiKeyRevokedResponse { api_key: ApiKeyRevoked }
     example ApiKeyRevoked { id: "4fY0kPz81QxT".into(), revoked: true }
 }
 
 impl ApiKeyItem {
-    fn of(key: ApiKey, secret: Option<String>) -> Self {
+    pub fn of(key: ApiKey, secret: Option<String>) -> Self {
         Self {
             scopes: key.scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
             created: timestamp_ms(key.created_ms),
@@ -141,7 +141,7 @@ impl ApiKeys {
 
     /// List API keys
     ///
-    /// The caller's own, without their secrets.
+    /// The caller's own, without their secrets; to who comes with a key, that one alone.
     #[oai(path = "/api-keys", method = "get", operation_id = "listApiKeys")]
     async fn list(&self, who: Caller<Anyone>) -> poem::Result<Json<ApiKeyListResponse>> {
         let keys = self.0.auth.keys(who.principal()).await?;

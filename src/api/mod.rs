@@ -1,5 +1,6 @@
 //! The typed operations, one file a resource. Each reads: who, parse, authorize, act.
 
+mod account_keys;
 mod accounts;
 mod api_keys;
 mod attach;
@@ -119,7 +120,7 @@ type Operations = (
     tokens::TokenOperations,
     tickets::Tickets,
     api_keys::ApiKeys,
-    accounts::Accounts,
+    (accounts::Accounts, account_keys::AccountKeys),
     tenants::Tenants,
     status::Status,
     usage::Usage,
@@ -166,7 +167,7 @@ pub fn service(context: Context) -> OpenApiService<Operations, ()> {
         tokens::TokenOperations(context.clone()),
         tickets::Tickets(context.clone()),
         api_keys::ApiKeys(context.clone()),
-        accounts::Accounts(context.clone()),
+        (accounts::Accounts(context.clone()), account_keys::AccountKeys(context.clone())),
         tenants::Tenants(context.clone()),
         status::Status(context.clone()),
         usage::Usage(context.clone()),

@@ -216,7 +216,7 @@ impl Tenants {
         slug: Path<String>,
     ) -> poem::Result<Json<TenantResponse>> {
         let tenant = self.0.policy.tenant(who.principal(), who.scope(), &slug).await?;
-        let entry = self.0.policy.announce(who.principal(), Object::from(&tenant)).await?;
+        let entry = self.0.policy.announce_end(who.principal(), Object::from(&tenant)).await?;
         self.0.store.mark_deleting(&tenant, &entry).await?;
         self.details(tenant).await
     }

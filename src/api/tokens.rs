@@ -165,7 +165,8 @@ impl TokenOperations {
     async fn logout(
         &self,
         who: Caller<Anyone>,
-        /// Ends every session of the account and whatever else was issued to it.
+        /// Ends every session of the account and all tokens that were issued to it, those of its API keys too. The keys
+        /// themselves stay: revoke them.
         #[oai(default)]
         everywhere: Query<Flag>,
     ) -> poem::Result<Json<LogoutResponse>> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Authenticator, SignedToken, secret, unauthenticated};
+use super::sessions::subject;
+use super::{Authenticator, SignedToken, Subject, secret, unauthenticated};
 use crate::domain::{Attempt, Details, Error, Kind, Principal, Result, Scope, VolumeName};
-use crate::store::{Account, ApiKey, Asker, Course, NewApiKey, Object, Room};
+use crate::store::{Account, ApiKey, Asker, Course, NewApiKey, Object, Room, key_of_session, key_session};
 
 /// Longest overlap of two secrets, in seconds.
 const MAX_OVERLAP: i64 = 30 * 86_400;
@@ -65,7 +66,7 @@ impl Authenticator {
         }
         let id = attempt.map(|attempt| secret::key_id_for(attempt.id()));
         if let (Some((attempt, _)), Some(id)) = (Attempt::earlier(attempt), &id)
-            && let Some(made) = self.store.api_key(owner, id).await?
+            && let Some(made) = self.store.api_key(&owner.account_id, id).await?
         {
             attempt.was_made();
             return Ok((made, None));
@@ -85,9 +86,11 @@ impl Authenticator {
         Ok((self.store.create_api_key(owner, &new, &entry).await?, Some(key)))
     }
 
-    /// The principal's keys.
+    /// The principal's keys; to a key itself alone.
     pub async fn keys(&self, owner: &Principal) -> Result<Vec<ApiKey>> {
-        self.store.api_keys(owner).await
+        let mut keys = self.store.api_keys(&owner.account_id).await?;
+        keys.retain(|key| owner.key_id.as_ref().is_none_or(|id| *id == key.id));
+        Ok(keys)
     }
 
     /// Another secret for a key of the principal's.
@@ -98,19 +101,19 @@ impl Authenticator {
             wrong.add("overlap", format!("must be within 0 to {MAX_OVERLAP}"));
             return Err(wrong.into_error());
         }
-        let found = self.store.api_key(owner, id).await?.ok_or_else(no_such_key)?;
-        let entry = self.store.announce(owner, Object::named("api_key", found.name).with_id(id), Room::Needed).await?;
+        let found = self.store.api_key(&owner.account_id, id).await?.ok_or_else(Error::no_key)?;
+        let entry = self.store.announce(owner, Object::from(&found), Room::Needed).await?;
         let key = secret::api_key(Some(id));
         let rotated = self.store.rotate_api_key(owner, id, &secret::digest(&key), overlap * 1000, &entry).await?;
-        Ok((rotated.ok_or_else(no_such_key)?, key))
+        Ok((rotated.ok_or_else(Error::no_key)?, key))
     }
 
     /// Ends a key of the principal's.
     pub async fn revoke_key(&self, owner: &Asker, id: &str) -> Result<()> {
         no_key(owner)?;
-        let found = self.store.api_key(owner, id).await?.ok_or_else(no_such_key)?;
-        let entry = self.store.announce(owner, Object::named("api_key", found.name).with_id(id), Room::Needed).await?;
-        if self.store.delete_api_key(owner, id, &entry).await? { Ok(()) } else { Err(no_such_key()) }
+        let found = self.store.api_key(&owner.account_id, id).await?.ok_or_else(Error::no_key)?;
+        let entry = self.store.announce(owner, Object::from(&found), Room::NotNeeded).await?;
+        if self.store.delete_api_key(&owner.account_id, id, &entry).await? { Ok(()) } else { Err(Error::no_key()) }
     }
 
     /// A token for a program that shows a key's id and the key (RFC 6749, 4.4).
@@ -144,8 +147,9 @@ impl Authenticator {
             Err(error) => return Err(error),
         };
         let asker = Asker::new(account.principal.clone(), Arc::clone(course));
-        self.store.announce(&asker, Object::of_kind("session"), Room::Needed).await?;
-        let token = self.tokens.sign(super::subject(&account, format!("{KEY_SESSION}{client_id}")))?;
+        self.store.announce(&asker, Object::of_kind("session"), Room::Kept).await?;
+        let session = key_session(client_id, &secret::digest(client_secret));
+        let token = self.tokens.sign(subject(&account, session))?;
         Ok((token, account.principal.scopes))
     }
 
@@ -161,24 +165,29 @@ impl Authenticator {
         if !secret::has_digest(key, &record.digests) {
             return Err(unauthenticated("another key's secret"));
         }
-        if record.is_use_news {
-            self.store.note_key_use(id).await?;
+        let mut account = record.account;
+        account.principal.session_id = Some(key_session(id, &secret::digest(key)));
+        if record.is_use_news
+            && let Err(error) = self.store.note_key_use(id).await
+        {
+            tracing::warn!(key.id = id, ?error, "when a key was last used is not noted");
         }
-        Ok(record.account)
+        Ok(account)
     }
 
-    /// Whose key a token was given to, if that is good still.
-    pub(super) async fn key_session(&self, session_id: &str) -> Option<Result<Option<Account>>> {
-        let id = session_id.strip_prefix(KEY_SESSION)?;
-        Some(self.store.key_record(id).await.map(|record| record.map(|record| record.account)))
+    /// Whose key a token was given to, if that is good still, and the secret that it was given for: none if it is no token
+    /// of a key.
+    pub(super) async fn key_session(&self, named: &Subject) -> Option<Result<Option<Account>>> {
+        let id = key_of_session(&named.session_id)?;
+        Some(self.store.key_record(id).await.map(|record| {
+            let mut account = record.filter(|record| record.has_session(&named.session_id))?.account;
+            let principal = &mut account.principal;
+            principal.session_id = Some(named.session_id.clone());
+            principal.epoch = Some(named.epoch);
+            Some(account)
+                .filter(|account| account.principal.account_id == named.account_id && account.epoch == named.epoch)
+        }))
     }
-}
-
-/// What the session of a key's token is called.
-const KEY_SESSION: &str = "key:";
-
-fn no_such_key() -> Error {
-    Error::new(Kind::NotFound, "no such key")
 }
 
 /// A key that made keys could not be revoked.

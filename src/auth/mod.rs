@@ -7,16 +7,21 @@ mod key;
 mod password;
 mod recent;
 mod secret;
+mod sessions;
 mod standing;
 mod tickets;
 mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::config;
-use crate::domain::{Error, Kind, Login, Principal, Result, Scope, World};
+use crate::domain::{Error, Kind, Principal, Result, World};
 use crate::metrics::Metrics;
-use crate::store::{Account, AccountChange, Asker, Course, Entry, Object, Outcome, Refreshed, Room, Store};
+use crate::store::{Account, Entry, Store};
 
 pub use api_keys::KeyRequest;
 use foreign::Issuers;
@@ -24,6 +29,7 @@ pub use key::development_certificate;
 pub use password::Passwords;
 use recent::Recent;
 pub use secret::new_password;
+pub use sessions::Session;
 use sha2::{Digest, Sha256};
 pub use standing::Held;
 pub use tickets::TICKET_SECONDS;
@@ -55,6 +61,7 @@ pub struct Authenticator {
     tokens: Tokens,
     issuers: Issuers,
     seen: Arc<Recent<Fingerprint, Seen>>,
+    learnt_keys: Arc<Mutex<Option<Instant>>>,
     session_ms: i64,
     metrics: Metrics,
 }
@@ -69,18 +76,11 @@ enum Seen {
     Foreign(Arc<foreign::Checked>),
 }
 
+/// Between two looks for keys that a token names and we do not know.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// How many verified tokens are remembered.
 const MOST_SEEN: usize = 5_000;
-
-/// What a sign-in gives.
-pub struct Session {
-    /// For every request.
-    pub access: SignedToken,
-    /// For the next access token; good once.
-    pub refresh_token: String,
-    /// What both are good for.
-    pub scopes: Vec<Scope>,
-}
 
 impl Authenticator {
     /// Over the store, whose first signing key is made here if it has none.
@@ -95,108 +95,13 @@ impl Authenticator {
         let session_ms = i64::try_from(config.session_seconds.saturating_mul(1000)).map_err(Error::internal)?;
         let passwords = Passwords::new(config, metrics.queue("hashes"))?;
         let seen = Arc::new(Recent::new(MOST_SEEN));
-        Ok(Self { store, passwords, attempts, tokens, issuers, seen, session_ms, metrics })
+        let learnt_keys = Arc::default();
+        Ok(Self { store, passwords, attempts, tokens, issuers, seen, learnt_keys, session_ms, metrics })
     }
 
     /// Other bounds on how often passwords may be tried, from now on.
     pub fn limit_sign_ins(&self, config: &config::SignIns) {
         self.attempts.set_rates(config);
-    }
-
-    /// A session for whoever knows the password. One answer for every way to be wrong, after the same work.
-    /// `RateLimited` for who tries too often, whatever the password.
-    pub async fn sign_in(&self, course: &Arc<Course>, username: &str, password: &str) -> Result<Session> {
-        let session = self.try_sign_in(course, username, password).await;
-        self.metrics.login("password", &session);
-        session
-    }
-
-    async fn try_sign_in(&self, course: &Arc<Course>, username: &str, password: &str) -> Result<Session> {
-        let attempt = self.attempts.one(username, course.source())?;
-        let login = Login::parse(username).ok();
-        if password.len() > MAX_PASSWORD_BYTES {
-            return Err(self.refused(course, login.as_ref(), wrong_credentials()).await);
-        }
-        let account = match &login {
-            Some(login) => self.store.account_by_login(login).await?,
-            None => None,
-        };
-        let hash = account.as_ref().and_then(|account| account.password_hash.clone());
-        let matches = self.passwords.verify(password.to_owned(), hash).await?;
-        match account {
-            Some(account) if matches => {
-                self.attempts.succeeded(attempt);
-                let refresh = secret::refresh_token();
-                let asker = Asker::new(account.principal.clone(), Arc::clone(course));
-                let entry = self.store.announce(&asker, Object::of_kind("session"), Room::Needed).await?;
-                let digest = secret::digest(&refresh);
-                let session_id = self.store.begin_session(&account, self.session_ms, Some(&digest), &entry).await?;
-                self.session(&account, session_id, refresh)
-            }
-            _ => Err(self.refused(course, login.as_ref(), wrong_credentials()).await),
-        }
-    }
-
-    /// Notes a sign-in that failed. What was given as a name is noted only where there is such an account: it may be a
-    /// password in the wrong field.
-    async fn refused(&self, course: &Course, login: Option<&Login>, error: Error) -> Error {
-        let noted = async {
-            let tenant = match login {
-                Some(login) => self.store.account_tenant(login).await?,
-                None => None,
-            };
-            let object = match (login, &tenant) {
-                (Some(login), Some(tenant)) => Object::named("account", login.to_string()).of(tenant.as_ref()),
-                _ => Object::of_kind("account"),
-            };
-            self.store.note_refusal(course, None, object, not_signed_in(&error.message)).await
-        };
-        noted.await.err().unwrap_or(error)
-    }
-
-    /// The session goes on, with a new refresh token. A token that was used before ends it.
-    pub async fn refresh(&self, course: &Arc<Course>, refresh_token: &str) -> Result<Session> {
-        let session = self.try_refresh(course, refresh_token).await;
-        self.metrics.login("refresh_token", &session);
-        session
-    }
-
-    async fn try_refresh(&self, course: &Arc<Course>, refresh_token: &str) -> Result<Session> {
-        let (new, used) = (secret::refresh_token(), secret::digest(refresh_token));
-        let Some((session_id, login)) = self.store.session_of_token(&used).await? else {
-            return Err(self.refused(course, None, stale()).await);
-        };
-        let Some(account) = self.store.account_by_login(&login).await? else {
-            return Err(self.refused(course, Some(&login), stale()).await);
-        };
-        let asker = Asker::new(account.principal, Arc::clone(course));
-        let session = Object::of_kind("session").with_id(&session_id);
-        let entry = self.store.announce(&asker, session, Room::Needed).await?;
-        match self.store.refresh_session(&used, &secret::digest(&new), &entry).await? {
-            Refreshed::Continued(account) => {
-                let session_id = account.principal.session_id.clone().unwrap_or_default();
-                self.session(&account, session_id, new)
-            }
-            Refreshed::Replayed(account) => {
-                tracing::warn!(account, "{REPLAYED}");
-                entry.end(not_signed_in(REPLAYED));
-                Err(stale())
-            }
-            Refreshed::Invalid => Err(stale()),
-        }
-    }
-
-    fn session(&self, account: &Account, session_id: String, refresh_token: String) -> Result<Session> {
-        let access = self.tokens.sign(subject(account, session_id))?;
-        Ok(Session { access, refresh_token, scopes: account.principal.scopes.clone() })
-    }
-
-    /// A token for an account without its password: for the command line, which owns the store anyway.
-    pub async fn sign_for(&self, login: &Login, entry: &Entry) -> Result<SignedToken> {
-        let missing = || Error::new(Kind::NotFound, format!("there is no enabled account {login}"));
-        let account = self.store.account_by_login(login).await?.ok_or_else(missing)?;
-        let session_id = self.store.begin_session(&account, self.session_ms, None, entry).await?;
-        self.tokens.sign(subject(&account, session_id))
     }
 
     /// Who bears this token or key. A token names an account and a session; everything else comes from their records.
@@ -227,7 +132,7 @@ impl Authenticator {
             Seen::Foreign(Arc::new(self.issuers.check(token).await?))
         } else {
             if self.tokens.is_of_unknown_key(token) {
-                self.renew_keys().await?;
+                self.learn_keys().await?;
             }
             Seen::Ours(Arc::new(self.tokens.check(token)?))
         };
@@ -236,33 +141,10 @@ impl Authenticator {
     }
 
     async fn account_of(&self, named: &Subject) -> Result<Option<Account>> {
-        match self.key_session(&named.session_id).await {
-            Some(account) => Ok(account?
-                .filter(|account| account.principal.account_id == named.account_id && account.epoch == named.epoch)),
-            None => self.store.bearer(&named.account_id, &named.session_id, named.epoch).await,
+        if let Some(account) = self.key_session(named).await {
+            return account;
         }
-    }
-
-    /// Ends the principal's session, or everything that was ever issued to it. `Forbidden` for keys.
-    ///
-    /// A provider's token is not ours to end; from now on we take neither it nor those that were issued before.
-    pub async fn sign_out(&self, asker: &Asker, everywhere: bool) -> Result<()> {
-        api_keys::no_key(asker)?;
-        let (asker, object) = match (everywhere, &asker.session_id) {
-            (true, _) => (asker.noting("everywhere"), Object::of_kind("session")),
-            (false, Some(session)) => (asker.clone(), Object::of_kind("session").with_id(session)),
-            (false, None) => (asker.clone(), Object::of_kind("session")),
-        };
-        let entry = self.store.announce(&asker, object, Room::Needed).await?;
-        if let Some(issued_at) = asker.foreign_iat {
-            let last = if everywhere { issued_at.max(self.store.now_ms() / 1000) } else { issued_at };
-            self.store.end_foreign(&asker.account_id, last.saturating_add(1)).await?;
-        }
-        if everywhere {
-            self.store.raise_epoch(&asker.account_id, &entry).await
-        } else {
-            self.store.end_session(&asker, &entry).await
-        }
+        self.store.bearer(&named.account_id, &named.session_id, named.epoch).await
     }
 
     /// Reads the keys of identity providers ahead of their tokens.
@@ -275,6 +157,22 @@ impl Authenticator {
         self.store.rotate_signing_key(&key::new_signing_key()?, self.tokens.good_for_ms(), entry).await
     }
 
+    /// Looks for a key that another gateway may have made just now: once a second at most, for all who wait for it. Anybody
+    /// can name keys that do not exist.
+    async fn learn_keys(&self) -> Result<()> {
+        let asked = Instant::now();
+        let mut learnt = self.learnt_keys.lock().await;
+        match *learnt {
+            Some(last) if last >= asked => return Ok(()),
+            Some(last) => tokio::time::sleep_until(last + BETWEEN_LOOKS).await,
+            None => {}
+        }
+        let begun = Instant::now();
+        self.renew_keys().await?;
+        *learnt = Some(begun);
+        Ok(())
+    }
+
     /// Takes over the store's signing keys as they are now.
     pub async fn renew_keys(&self) -> Result<()> {
         self.tokens.renew(&self.store.signing_keys().await?)
@@ -283,30 +181,6 @@ impl Authenticator {
     /// The public keys as a JWK set.
     pub fn public_keys(&self) -> serde_json::Value {
         self.tokens.public_keys()
-    }
-
-    /// Another password for who knows the one there is. `Forbidden` if it is wrong, and for keys; `RateLimited` as for a
-    /// sign-in.
-    pub async fn change_password(&self, asker: &Asker, password: &str, new: String) -> Result<()> {
-        api_keys::no_key(asker)?;
-        let _attempt = self.attempts.one(&asker.login.to_string(), asker.source())?;
-        if asker.foreign_iat.is_some() {
-            return Err(Error::new(Kind::Conflict, "this account signs in at its identity provider"));
-        }
-        let account = self.store.account_by_login(&asker.login).await?;
-        let hash = account.filter(|account| account.principal.account_id == asker.account_id);
-        let hash = hash.and_then(|account| account.password_hash);
-        if password.len() > MAX_PASSWORD_BYTES || !self.passwords.verify(password.to_owned(), hash).await? {
-            return Err(Error::new(Kind::Forbidden, "the password is wrong"));
-        }
-        let password_hash = Some(self.hash_password(new).await?);
-        let gone = || unauthenticated("the account is over");
-        let account = self.store.account_info(&asker.login).await?;
-        let account = account.filter(|account| account.id == asker.account_id).ok_or_else(gone)?;
-        let object = Object::named("account", asker.login.to_string()).with_id(&asker.account_id);
-        let entry = self.store.announce(asker, object, Room::Needed).await?;
-        let change = AccountChange { password_hash, ..AccountChange::default() };
-        self.store.change_account(&account, &change, &entry).await
     }
 
     /// Forgets attempts that count no more; to be called now and then.
@@ -318,24 +192,6 @@ impl Authenticator {
     pub async fn hash_password(&self, password: String) -> Result<String> {
         self.passwords.hash(password).await
     }
-}
-
-fn subject(account: &Account, session_id: String) -> Subject {
-    Subject { account_id: account.principal.account_id.clone(), session_id, epoch: account.epoch }
-}
-
-const REPLAYED: &str = "a refresh token was used twice; its session is over";
-
-fn not_signed_in(reason: &str) -> Outcome {
-    Outcome { word: "AuthenticationError".into(), status: None, reason: Some(reason.to_owned()) }
-}
-
-fn stale() -> Error {
-    Error::new(Kind::Unauthenticated(""), "the refresh token is not valid")
-}
-
-fn wrong_credentials() -> Error {
-    Error::new(Kind::Unauthenticated(""), "wrong user name or password")
 }
 
 fn unauthenticated(why: &'static str) -> Error {

@@ -31,12 +31,17 @@ impl Held {
     /// Whether the principal holds the scope still.
     pub fn has(&self, principal: &Principal, scope: Scope) -> bool {
         let stands = match by(principal) {
-            By::Key(id) => self.keys.get(id),
+            By::Key(id) => {
+                let session = principal.session_id.as_ref();
+                self.keys.get(id).filter(|key| session.is_some_and(|session| key.sessions.contains(session)))
+            }
             By::Session(id) => self.sessions.get(id),
             By::Account(id) => self.accounts.get(id),
         };
         stands.is_some_and(|stands| {
-            stands.scopes.contains(&scope) && principal.foreign_iat.is_none_or(|issued| issued >= stands.good_from)
+            stands.scopes.contains(&scope)
+                && principal.epoch.is_none_or(|epoch| epoch == stands.epoch)
+                && principal.foreign_iat.is_none_or(|issued| issued >= stands.good_from)
         })
     }
 }

@@ -184,10 +184,10 @@ impl Tokens {
         Ok(SignedToken { token: token.map_err(Error::internal)?, expires_in: shared.seconds })
     }
 
-    /// Whether a token says that a key signed it which we do not know, perhaps not yet.
+    /// Whether a token says that a key signed it which we do not know, perhaps not yet. Beside a secret there are none.
     pub fn is_of_unknown_key(&self, token: &str) -> bool {
-        let kid = decode_header(token).ok().and_then(|header| header.kid);
-        kid.is_some_and(|kid| !self.keys().decoding.contains_key(&kid))
+        let (kid, keys) = (decode_header(token).ok().and_then(|header| header.kid), self.keys());
+        keys.algorithm == Algorithm::EdDSA && kid.is_some_and(|kid| !keys.decoding.contains_key(&kid))
     }
 
     /// Checks whether we signed a token and it is good now.

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{ConfigFile, Failure, account, announce, ended, line_of_stdin, load, print, print_json};
+use super::{ConfigFile, Failure, account, announce, announce_end, ended, line_of_stdin, load, print, print_json};
 use crate::app::{self, Opened};
 use crate::auth::check_new_password;
 use crate::config::{Config, ForeignAccounts};
@@ -109,7 +109,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Delete(Which { login, file }) => {
             let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
             let found = existing(&store, &login).await?;
-            let entry = announce(&store, "removeAccount", account(&store, &login).await?.with_id(&found.id)).await?;
+            let entry =
+                announce_end(&store, "removeAccount", account(&store, &login).await?.with_id(&found.id)).await?;
             ended(&store, &entry, store.delete_account(&found, &entry).await).await?;
             print(&format!("account {login} deleted\n"));
             Ok(())
@@ -126,7 +127,9 @@ async fn link(config: &Config, login: &Login, role: Role, name: &str, subject: &
         return Err(Error::new(Kind::Conflict, message).into());
     }
     let Opened { store, .. } = app::open(config, app::world()).await?;
-    store.link_account(login, role, &issuer.issuer, subject).await?;
+    let entry = announce(&store, "createAccount", account(&store, login).await?).await?;
+    let linked = store.link_account(login, role, (&issuer.issuer, subject), &entry).await;
+    ended(&store, &entry, linked).await?;
     print(&format!("account {login} created\n"));
     Ok(())
 }
@@ -162,7 +165,11 @@ async fn list(tenant: Option<TenantSlug>, json: bool, file: &ConfigFile) -> Resu
 async fn change(Which { login, file }: Which, change: AccountChange) -> Result<(), Failure> {
     let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
     let found = existing(&store, &login).await?;
-    let entry = announce(&store, "changeAccount", account(&store, &login).await?.with_id(&found.id)).await?;
+    let object = account(&store, &login).await?.with_id(&found.id);
+    let entry = match change.only_disables() {
+        true => announce_end(&store, "changeAccount", object).await?,
+        false => announce(&store, "changeAccount", object).await?,
+    };
     ended(&store, &entry, store.change_account(&found, &change, &entry).await).await?;
     print(&format!("account {login} changed\n"));
     Ok(())

@@ -5,12 +5,13 @@ use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::deeds::{announce_with, ended};
 use super::progress::Progress;
 use super::{ConfigFile, Failure, load, print};
 use crate::app;
 use crate::domain::{Error, Kind, timestamp_ms};
 use crate::metrics::Metrics;
-use crate::store::{RestoreOptions, Scratch, Store};
+use crate::store::{Object, RestoreOptions, Room, Scratch, Store};
 
 #[derive(clap::Args)]
 pub(super) struct Backup {
@@ -108,6 +109,13 @@ pub(super) async fn restore(Restore { file, replace, end_sessions, config }: Res
     };
     let store = app::open_store(&config, Metrics::new(), world).await?;
     let restored = store.restore(&scratch, RestoreOptions { replace, end_sessions }).await?;
+    // By the records that are there now: whose chain it is, and where that ends, are others.
+    drop(store);
+    let store = app::open_store(&config, Metrics::new(), world).await?;
+    let reason = format!("{} rows, as of {}", restored.rows, timestamp_ms(restored.made_ms));
+    let object = Object::of_kind("store");
+    let entry = announce_with(&store, ("restoreStore", object), Some(&reason), Room::NotNeeded).await?;
+    ended(&store, &entry, Ok(())).await?;
     let mut out = std::io::stdout().lock();
     let _ = write!(
         out,

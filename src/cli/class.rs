@@ -1,15 +1,15 @@
 //! `podgate class …`: a tenant and an account for each student.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::tenants::Means;
-use super::{ConfigFile, Failure, account, announce, load};
+use super::{ConfigFile, Failure, announce, load};
 use crate::app::{self, Opened};
-use crate::domain::{AccountName, Error, Kind, Login, Role, TenantSlug};
+use crate::domain::{AccountName, Error, Kind, Login, Role, Tenant, TenantSlug};
 use crate::store::{Entry, NewAccount, Object, Outcome, Store};
 
 #[derive(Subcommand)]
@@ -35,7 +35,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let text = std::fs::read_to_string(&csv);
     let text = text.map_err(|error| Error::new(Kind::NotFound, format!("{}: {error}", csv.display())))?;
     let accounts = parse(&text)?;
-    let Opened { store, auth, .. } = app::open(&config, app::world()).await?;
+    let world = app::world();
+    let Opened { store, auth, .. } = app::open(&config, world).await?;
     let mut taken = Vec::new();
     for (login, _) in &accounts {
         if store.account_info(login).await?.is_some() {
@@ -50,7 +51,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     for (login, role) in accounts {
         let password = crate::auth::new_password();
         credentials.push_str(&format!("{login},{password}\n"));
-        class.push(NewAccount { login, role, password_hash: auth.hash_password(password).await? });
+        let (id, password_hash) = ((world.new_id)(), auth.hash_password(password).await?);
+        class.push(NewAccount { id, login, role, password_hash });
         // One after the other, which takes a class its time.
         if class.len() % 25 == 0 {
             eprintln!("{} of {all} passwords hashed", class.len());
@@ -61,24 +63,50 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let printed = out.write_all(credentials.as_bytes()).and_then(|()| out.flush());
     printed
         .map_err(|error| Error::internal(format!("the passwords could not be printed; nothing was made: {error}")))?;
-    let entries = announced(&store, &class).await?;
-    let made = store.create_accounts(&class, &means.wanted(), &entries).await;
+    let tenants = Tenants::of(&store, &class, world.new_id).await?;
+    let entries = announced(&store, &class, &tenants).await?;
+    let made = store.create_accounts((&tenants.new, &means.wanted()), &class, &entries).await;
     entries.iter().for_each(|entry| entry.end(Outcome::of(&made)));
     store.flush_audit().await;
     Ok(made.inspect_err(|_| eprintln!("podgate: nothing was made; the passwords above are void"))?)
 }
 
-/// Says in the audit log what will be made.
-async fn announced(store: &Store, class: &[NewAccount]) -> Result<Vec<Entry>, Error> {
-    let (mut entries, mut tenants) = (Vec::new(), BTreeSet::new());
-    for NewAccount { login, .. } in class {
-        if let Some(slug) = &login.tenant
-            && tenants.insert(slug)
-            && store.tenant(slug).await?.is_none()
-        {
-            entries.push(announce(store, "createTenant", Object::named("tenant", slug.as_str())).await?);
+/// The tenants of a class: what is announced of an account says whose it will be, so that they can read it.
+struct Tenants {
+    all: BTreeMap<String, Tenant>,
+    new: Vec<Tenant>,
+}
+
+impl Tenants {
+    async fn of(store: &Store, class: &[NewAccount], new_id: fn() -> String) -> Result<Self, Error> {
+        let mut tenants = Self { all: BTreeMap::new(), new: Vec::new() };
+        for slug in class.iter().filter_map(|account| account.login.tenant.as_ref()) {
+            if tenants.all.contains_key(slug.as_str()) {
+                continue;
+            }
+            let known = store.tenant(slug).await?;
+            let tenant = known.unwrap_or_else(|| {
+                let new = Tenant { id: new_id(), slug: slug.clone() };
+                tenants.new.push(new.clone());
+                new
+            });
+            tenants.all.insert(slug.to_string(), tenant);
         }
-        entries.push(announce(store, "createAccount", account(store, login).await?).await?);
+        Ok(tenants)
+    }
+}
+
+/// Says in the audit log what will be made.
+async fn announced(store: &Store, class: &[NewAccount], tenants: &Tenants) -> Result<Vec<Entry>, Error> {
+    let mut entries = Vec::new();
+    for tenant in &tenants.new {
+        let object = Object::named("tenant", tenant.slug.as_str()).with_id(&tenant.id);
+        entries.push(announce(store, "createTenant", object).await?);
+    }
+    for NewAccount { id, login, .. } in class {
+        let tenant = login.tenant.as_ref().and_then(|slug| tenants.all.get(slug.as_str()));
+        let object = Object::named("account", login.to_string()).with_id(id).of(tenant);
+        entries.push(announce(store, "createAccount", object).await?);
     }
     Ok(entries)
 }

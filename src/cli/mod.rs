@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod backup;
 mod class;
+mod deeds;
 mod doctor;
 mod forward;
 mod help;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use deeds::{account, announce, announce_end, ended};
 pub use help::arguments;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::{self, Source};
 use crate::config::{Config, DEFAULTS};
 use crate::domain::{Error, Kind, Login};
-use crate::store::{Deed, Entry, Object, Outcome, Store};
+use crate::store::Object;
 
 /// An authenticated, multi-tenant API gateway in front of Podman.
 #[derive(Parser)]
@@ -150,7 +152,7 @@ enum Command {
 #[derive(Subcommand)]
 enum KeyCommand {
     /// Sign with a new key from now on. Running gateways take it within a second; what other keys signed stays good until
-    /// it expires.
+    /// it expires. Refused where a secret of the operator's signs.
     Rotate(ConfigFile),
 }
 
@@ -246,6 +248,10 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Strays(command) => strays::run(command).await,
         Command::Key(KeyCommand::Rotate(file)) => {
             let config = load(&file)?;
+            if config.auth.hs256_secret.is_some() {
+                let message = "tokens are signed with the secret of auth.hs256_secret_file; put another one there";
+                return Err(Error::new(Kind::Conflict, message).into());
+            }
             let opened = app::open(&config, app::world()).await?;
             let entry = announce(&opened.store, "rotateSigningKey", Object::of_kind("signing_key")).await?;
             let id = ended(&opened.store, &entry, opened.auth.rotate_key(&entry).await).await?;
@@ -254,7 +260,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         }
         Command::Token { login, file } => {
             let opened = app::open(&load(&file)?, app::world()).await?;
-            let entry = announce(&opened.store, "createToken", account(&opened.store, &login).await?).await?;
+            let entry = announce_end(&opened.store, "createToken", account(&opened.store, &login).await?).await?;
             let signed = opened.auth.sign_for(&login, &entry).await;
             print(&format!("{}\n", ended(&opened.store, &entry, signed).await?.token));
             Ok(())
@@ -308,29 +314,6 @@ fn openapi(check: Option<&Path>) -> Result<(), Error> {
     } else {
         Err(Error::new(Kind::Conflict, format!("{} differs from the program; run `make spec`", path.display())))
     }
-}
-
-/// Says in the audit log what will be done.
-async fn announce(store: &Store, verb: &str, object: Object) -> Result<Entry, Error> {
-    let argv: Vec<String> = std::env::args().collect();
-    let actor = format!("cli:{}", user::name());
-    store.announce_deed(Deed { actor: &actor, verb, object, reason: None, argv: &argv }).await
-}
-
-/// Says in the audit log how it ended, and waits until it is written.
-async fn ended<T>(store: &Store, entry: &Entry, done: Result<T, Error>) -> Result<T, Error> {
-    entry.end(Outcome::of(&done));
-    store.flush_audit().await;
-    done
-}
-
-/// An account as the audit log names it.
-async fn account(store: &Store, login: &Login) -> Result<Object, Error> {
-    let tenant = match &login.tenant {
-        Some(slug) => store.tenant(slug).await?,
-        None => None,
-    };
-    Ok(Object::named("account", login.to_string()).of(tenant.as_ref()))
 }
 
 /// To standard output; a reader that went away is no failure.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{ConfigFile, Failure, announce, ended, load, print, print_json};
+use super::{ConfigFile, Failure, announce, announce_end, ended, load, print, print_json};
 use crate::app::{self, Opened};
 use crate::config::Config;
 use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantLimit, TenantSlug};
@@ -162,7 +162,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Delete { slug, no_wait, file } => {
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
-            let entry = announce(&store, "deleteTenant", Object::from(&tenant)).await?;
+            let entry = announce_end(&store, "deleteTenant", Object::from(&tenant)).await?;
             ended(&store, &entry, store.mark_deleting(&tenant, &entry).await).await?;
             if !no_wait {
                 wait_until_gone(&store, &tenant).await?;

@@ -111,6 +111,11 @@ impl Error {
         Self::new(Kind::NotFound, "no such container")
     }
 
+    /// The uniform answer for an API key that is absent or somebody else's.
+    pub fn no_key() -> Self {
+        Self::new(Kind::NotFound, "no such key")
+    }
+
     /// A bug of ours: fixed text outside, the cause in the log.
     pub fn internal(cause: impl fmt::Display) -> Self {
         Self::new(Kind::Internal, "internal error").because(cause)

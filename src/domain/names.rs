@@ -44,7 +44,7 @@ impl ContainerName {
     }
 }
 
-/// An account's name within its tenant, or a platform administrator's: `^[a-z0-9][a-z0-9._-]{0,62}$`.
+/// An account's name within its tenant, or a platform administrator's: `^[a-z0-9][a-z0-9._@-]{0,62}$`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AccountName(String);
 

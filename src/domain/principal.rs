@@ -178,8 +178,10 @@ pub struct Principal {
     pub tenant: Option<Tenant>,
     /// What it may do: its role's, or fewer.
     pub scopes: Vec<Scope>,
-    /// The session that its token was issued in.
+    /// The session that its token was issued in. A key has one for each of its secrets.
     pub session_id: Option<String>,
+    /// The account's epoch that its token was issued in, if it is over with that: a key itself is not.
+    pub epoch: Option<i64>,
     /// The API key that it came with.
     pub key_id: Option<String>,
     /// When an identity provider issued its token, in seconds since 1970, if one did.

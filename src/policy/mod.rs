@@ -146,6 +146,11 @@ impl Policy {
         self.store.announce(asker, object, Room::Needed).await
     }
 
+    /// The same of what makes room or takes leave away: that is done even where nothing else can be.
+    pub async fn announce_end(&self, asker: &Asker, object: Object) -> Result<Entry> {
+        self.store.announce(asker, object, Room::NotNeeded).await
+    }
+
     /// Bytes that a command may say: what was asked for, at most the configuration's.
     pub fn exec_output(&self, asked: Option<i64>, wrong: &mut Details) -> u64 {
         let most = self.exec_bytes as u64;

@@ -1,7 +1,5 @@
 //! Accounts and their password hashes.
 
-use std::fmt;
-
 use sqlx::AnyConnection;
 
 use super::{Entry, Store, TenantMeans, is_duplicate};
@@ -10,41 +8,16 @@ use crate::domain::{Attempt, Error, Kind, Login, Principal, Result, Role, Tenant
 /// Most accounts of one tenant, and most platform administrators: the store is everybody's.
 const MOST_ACCOUNTS: i64 = 10_000;
 
-/// What may change of an account. What is none stays.
-#[derive(Debug, Default, Clone)]
-pub struct AccountChange {
-    /// Another role, of the same kind: a tenant's or the platform's.
-    pub role: Option<Role>,
-    /// Whether it may sign in.
-    pub disabled: Option<bool>,
-    /// argon2id, PHC string.
-    pub password_hash: Option<String>,
-}
-
-impl AccountChange {
-    fn is_none(&self) -> bool {
-        self.role.is_none() && self.disabled.is_none() && self.password_hash.is_none()
-    }
-}
-
 /// An account to make.
 pub struct NewAccount {
+    /// Our identifier.
+    pub id: String,
     /// What it signs in with.
     pub login: Login,
     /// What it is.
     pub role: Role,
     /// argon2id, PHC string.
     pub password_hash: String,
-}
-
-/// What changes, and nothing of a password but that it does.
-impl fmt::Display for AccountChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let role = self.role.map(|role| format!("role {}", role.as_str()));
-        let disabled = self.disabled.map(|disabled| if disabled { "disabled" } else { "enabled" }.to_owned());
-        let password = self.password_hash.as_ref().map(|_| "another password".to_owned());
-        f.write_str(&[role, disabled, password].into_iter().flatten().collect::<Vec<_>>().join(", "))
-    }
 }
 
 /// An account as those see it who manage it.
@@ -102,13 +75,23 @@ macro_rules! select_info {
     };
 }
 
-/// Enabled accounts.
+/// Which accounts may come in; `a` is the account, `t` its tenant.
+macro_rules! good {
+    () => {
+        "a.disabled = 0 AND COALESCE(t.deleting, 0) = 0"
+    };
+}
+pub(super) use good;
+
+/// Accounts that may come in.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT a.id, a.login, a.role, a.password_hash, a.tenant_id, a.epoch
              FROM accounts a LEFT JOIN tenants t ON t.id = a.tenant_id
-             WHERE a.disabled = 0 AND COALESCE(t.deleting, 0) = 0 AND ",
+             WHERE ",
+            good!(),
+            " AND ",
             $rest
         )
     };
@@ -132,26 +115,19 @@ impl Store {
         Ok(())
     }
 
-    /// Makes accounts, and those of their tenants that are missing with these means: all or none.
+    /// Makes tenants with these means, and accounts: all or none. `Conflict` and `NotFound` as for each.
     pub async fn create_accounts(
         &self,
+        (tenants, means): (&[Tenant], &TenantMeans),
         accounts: &[NewAccount],
-        means: &TenantMeans,
         _entries: &[Entry],
     ) -> Result<()> {
         let mut tx = self.begin().await?;
-        for NewAccount { login, role, password_hash } in accounts {
-            if let Some(slug) = &login.tenant {
-                let known: Option<String> = sqlx::query_scalar("SELECT id FROM tenants WHERE slug = $1")
-                    .bind(slug.as_str())
-                    .fetch_optional(&mut *tx)
-                    .await?;
-                if known.is_none() {
-                    let tenant = Tenant { id: (self.world.new_id)(), slug: slug.clone() };
-                    self.insert_tenant(&mut tx, &tenant, means).await?;
-                }
-            }
-            self.insert_account(&mut tx, &(self.world.new_id)(), (login, *role, password_hash)).await?;
+        for tenant in tenants {
+            self.insert_tenant(&mut tx, tenant, means).await?;
+        }
+        for NewAccount { id, login, role, password_hash } in accounts {
+            self.insert_account(&mut tx, id, (login, *role, password_hash)).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -220,56 +196,6 @@ impl Store {
         Ok(row.map(|(id,)| Some(Tenant { id: id?, slug: login.tenant.clone()? })))
     }
 
-    /// Changes an account, and ends all that was issued to it. `Conflict` if it is not what it was when it was looked at,
-    /// if no platform administrator would be left, or if an identity provider decides what is to be changed.
-    pub async fn change_account(&self, account: &AccountInfo, change: &AccountChange, _entry: &Entry) -> Result<()> {
-        if change.role.is_some_and(|role| (role == Role::Platform) != account.login.tenant.is_none()) {
-            return Err(Error::invalid(PLATFORM_IS_APART));
-        }
-        if change.is_none() {
-            return Ok(());
-        }
-        let mut tx = self.begin().await?;
-        refuse_what_a_provider_decides(&mut tx, account, change).await?;
-        let now = self.world.now_ms() / 1000;
-        let done = sqlx::query(
-            "UPDATE accounts SET role = COALESCE($3, role), disabled = COALESCE($4, disabled),
-                                 password_hash = COALESCE($5, password_hash), epoch = epoch + 1,
-                                 good_from = CASE WHEN $4 = 1 AND issuer IS NOT NULL THEN $6 ELSE good_from END
-             WHERE id = $1 AND role = $2",
-        )
-        .bind(&account.id)
-        .bind(account.role.as_str())
-        .bind(change.role.map(Role::as_str))
-        .bind(change.disabled.map(i64::from))
-        .bind(change.password_hash.as_deref())
-        .bind(now + 1)
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() == 0 {
-            return Err(changed_meanwhile());
-        }
-        someone_is_left(&mut tx, &account.login).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// Takes an account away. `Conflict` as for a change.
-    pub async fn delete_account(&self, account: &AccountInfo, _entry: &Entry) -> Result<()> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query("DELETE FROM accounts WHERE id = $1 AND role = $2")
-            .bind(&account.id)
-            .bind(account.role.as_str())
-            .execute(&mut *tx)
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(changed_meanwhile());
-        }
-        someone_is_left(&mut tx, &account.login).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
     /// The enabled account of that login.
     pub async fn account_by_login(&self, login: &Login) -> Result<Option<Account>> {
         let row: Option<Row> =
@@ -313,41 +239,9 @@ pub(super) async fn room_for_one(conn: &mut AnyConnection, tenant_id: Option<&st
     Ok(())
 }
 
-/// What is changed here would be as before with the next token, or never asked for.
-async fn refuse_what_a_provider_decides(
-    conn: &mut AnyConnection,
-    account: &AccountInfo,
-    change: &AccountChange,
-) -> Result<()> {
-    let text = "SELECT mapped FROM accounts WHERE id = $1 AND issuer IS NOT NULL";
-    let mapped: Option<i64> = sqlx::query_scalar(text).bind(&account.id).fetch_optional(conn).await?;
-    let refused = |message| Err(Error::new(Kind::Conflict, message));
-    match mapped {
-        Some(_) if change.password_hash.is_some() => refused("this account signs in at its identity provider"),
-        Some(1) if change.role.is_some() => refused("the role of this account is what its identity provider says"),
-        _ => Ok(()),
-    }
-}
-
-/// An installation that nobody runs could not be helped through its API any more. Whom a provider makes administrator, it
-/// may make something else tomorrow.
-async fn someone_is_left(conn: &mut AnyConnection, changed: &Login) -> Result<()> {
-    if changed.tenant.is_some() {
-        return Ok(());
-    }
-    let text = "SELECT COUNT(*) FROM accounts WHERE role = 'platform' AND disabled = 0 AND issuer IS NULL";
-    let left: i64 = sqlx::query_scalar(text).fetch_one(conn).await?;
-    if left > 0 { Ok(()) } else { Err(Error::new(Kind::Conflict, "this is the last platform administrator")) }
-}
-
 /// Why a role is refused for an account.
 pub const PLATFORM_IS_APART: &str =
     "the role platform goes with a name without a tenant, every other role with TENANT/NAME";
-
-/// Who may change an account depends on what it is: what was looked at is what gets changed (SECURITY rule 22).
-fn changed_meanwhile() -> Error {
-    Error::new(Kind::Conflict, "somebody else changed this account just now; look at it again")
-}
 
 impl InfoRow {
     fn into_info(self) -> Result<AccountInfo> {
@@ -365,25 +259,24 @@ impl InfoRow {
 impl Row {
     fn into_account(self, session_id: Option<String>) -> Result<Account> {
         let login = Login::parse(&self.login).map_err(Error::internal)?;
-        let tenant = match (self.tenant_id, &login.tenant) {
-            (Some(id), Some(slug)) => Some(Tenant { id, slug: slug.clone() }),
-            (None, None) => None,
-            _ => return Err(Error::internal(format!("account {} contradicts its tenant", self.id))),
-        };
-        let role: Role = self.role.parse().map_err(Error::internal)?;
+        let epoch = session_id.is_some().then_some(self.epoch);
         Ok(Account {
-            principal: Principal {
-                account_id: self.id,
-                login,
-                role,
-                tenant,
-                scopes: role.scopes().to_vec(),
-                session_id,
-                key_id: None,
-                foreign_iat: None,
-            },
+            principal: Principal { session_id, epoch, ..principal(self.id, login, &self.role, self.tenant_id)? },
             password_hash: Some(self.password_hash).filter(|hash| !hash.is_empty()),
             epoch: self.epoch,
         })
     }
+}
+
+/// Who an account is, however it came.
+pub(super) fn principal(id: String, login: Login, role: &str, tenant_id: Option<String>) -> Result<Principal> {
+    let tenant = match (tenant_id, &login.tenant) {
+        (Some(id), Some(slug)) => Some(Tenant { id, slug: slug.clone() }),
+        (None, None) => None,
+        _ => return Err(Error::internal(format!("account {id} contradicts its tenant"))),
+    };
+    let role: Role = role.parse().map_err(Error::internal)?;
+    let scopes = role.scopes().to_vec();
+    let (session_id, epoch, key_id, foreign_iat) = (None, None, None, None);
+    Ok(Principal { account_id: id, login, role, tenant, scopes, session_id, epoch, key_id, foreign_iat })
 }

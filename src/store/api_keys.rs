@@ -48,6 +48,34 @@ pub struct KeyRecord {
     pub digests: Vec<String>,
     /// Whether its use is to be noted.
     pub is_use_news: bool,
+    id: String,
+}
+
+impl KeyRecord {
+    /// Whether this session is that of a secret that is good now.
+    pub fn has_session(&self, session: &str) -> bool {
+        self.digests.iter().any(|digest| key_session(&self.id, digest) == session)
+    }
+}
+
+const SESSION: &str = "key:";
+
+/// What the session is called of who comes with a key, or with a token that it was given: one for each secret of the key,
+/// so that what was let in by one ends with it.
+pub fn key_session(id: &str, digest: &str) -> String {
+    let mark: String = digest.chars().take(16).collect();
+    format!("{SESSION}{id}:{mark}")
+}
+
+/// The key's public identifier, if the session is one of a key.
+pub fn key_of_session(session: &str) -> Option<&str> {
+    session.strip_prefix(SESSION)?.split(':').next()
+}
+
+/// Of these scopes, those that a key names, by name with spaces between; it names none where it may all of them.
+pub(super) fn named_of(held: &[Scope], named: &str) -> Vec<Scope> {
+    let is_named = |scope: &Scope| named.is_empty() || named.split(' ').any(|name| name == scope.as_str());
+    held.iter().copied().filter(is_named).collect()
 }
 
 #[derive(sqlx::FromRow)]
@@ -99,15 +127,15 @@ impl Store {
     }
 
     /// An account's keys by name.
-    pub async fn api_keys(&self, owner: &Principal) -> Result<Vec<ApiKey>> {
+    pub async fn api_keys(&self, account_id: &str) -> Result<Vec<ApiKey>> {
         let text = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM api_keys WHERE account_id = $1 ORDER BY name"));
-        Ok(sqlx::query_as(text).bind(&owner.account_id).fetch_all(&self.pool).await?)
+        Ok(sqlx::query_as(text).bind(account_id).fetch_all(&self.pool).await?)
     }
 
     /// The account's key of this identifier.
-    pub async fn api_key(&self, owner: &Principal, id: &str) -> Result<Option<ApiKey>> {
+    pub async fn api_key(&self, account_id: &str, id: &str) -> Result<Option<ApiKey>> {
         let text = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM api_keys WHERE account_id = $1 AND id = $2"));
-        Ok(sqlx::query_as(text).bind(&owner.account_id).bind(id).fetch_optional(&self.pool).await?)
+        Ok(sqlx::query_as(text).bind(account_id).bind(id).fetch_optional(&self.pool).await?)
     }
 
     /// Gives a key of the account another secret; the one before is good for `overlap_ms` more.
@@ -134,10 +162,10 @@ impl Store {
     }
 
     /// Takes a key of the account away. Whether there was one.
-    pub async fn delete_api_key(&self, owner: &Principal, id: &str, _entry: &Entry) -> Result<bool> {
+    pub async fn delete_api_key(&self, account_id: &str, id: &str, _entry: &Entry) -> Result<bool> {
         let done = sqlx::query("DELETE FROM api_keys WHERE id = $1 AND account_id = $2")
             .bind(id)
-            .bind(&owner.account_id)
+            .bind(account_id)
             .execute(&self.pool)
             .await?;
         Ok(done.rows_affected() == 1)
@@ -157,25 +185,20 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let Some(mut account) = self.account_by_id(&row.account_id).await? else { return Ok(None) };
         let principal = &mut account.principal;
-        if !row.scopes.is_empty() {
-            let scopes: Vec<Scope> =
-                row.scopes.split(' ').map(str::parse).collect::<Result<_, _>>().map_err(Error::internal)?;
-            // What the owner lost, its keys lost.
-            principal.scopes.retain(|scope| scopes.contains(scope));
-        }
+        // What the owner lost, its keys lost.
+        principal.scopes = named_of(&principal.scopes, &row.scopes);
         principal.key_id = Some(id.to_owned());
         let previous = row.previous_digest.filter(|_| row.previous_until_ms.is_some_and(|until| until > now));
         let is_use_news = row.last_used_ms.is_none_or(|last| last + NOTE_USE_EVERY_MS <= now);
-        Ok(Some(KeyRecord { account, digests: [row.digest].into_iter().chain(previous).collect(), is_use_news }))
+        let digests = [row.digest].into_iter().chain(previous).collect();
+        Ok(Some(KeyRecord { account, digests, is_use_news, id: id.to_owned() }))
     }
 
-    /// The key was used now.
+    /// The key was used now. Once, if many use it at this moment.
     pub async fn note_key_use(&self, id: &str) -> Result<()> {
-        sqlx::query("UPDATE api_keys SET last_used_ms = $1 WHERE id = $2")
-            .bind(self.world.now_ms())
-            .bind(id)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        let now = self.world.now_ms();
+        let text = "UPDATE api_keys SET last_used_ms = $1 WHERE id = $2 AND COALESCE(last_used_ms, 0) <= $3";
+        let query = sqlx::query(text).bind(now).bind(id).bind(now - NOTE_USE_EVERY_MS);
+        Ok(query.execute(&self.pool).await.map(drop)?)
     }
 }

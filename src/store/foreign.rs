@@ -5,8 +5,8 @@
 
 use sqlx::AnyConnection;
 
-use super::accounts::room_for_one;
-use super::{Account, Deed, Object, Outcome, Store};
+use super::accounts::{principal, room_for_one};
+use super::{Account, Deed, Entry, Object, Outcome, Room, Store};
 use crate::domain::{AccountName, Error, Kind, Login, Principal, Result, Role, Tenant, TenantSlug};
 
 /// What a verified token says.
@@ -64,12 +64,12 @@ impl Store {
             ForeignAccess::Linked => return linked(token, rows),
             ForeignAccess::Mapped { tenant, role, names } => (tenant, *role, names),
             ForeignAccess::Nothing(why) => {
-                self.left(token, rows.iter().map(|(_, row)| row)).await?;
+                self.left(token, rows.iter()).await?;
                 return Err(no_access(why));
             }
         };
         let (here, elsewhere): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(login, _)| login.tenant == *tenant);
-        self.left(token, elsewhere.iter().map(|(_, row)| row)).await?;
+        self.left(token, elsewhere.iter()).await?;
         let Some((login, mut row)) = here.into_iter().next() else {
             return self.make_foreign(token, tenant.as_ref(), role, names).await.map(Some);
         };
@@ -84,7 +84,7 @@ impl Store {
     }
 
     /// Ends what a provider issued to this account before this time, in seconds since 1970.
-    pub async fn end_foreign(&self, account_id: &str, good_from: i64) -> Result<()> {
+    pub async fn end_foreign(&self, account_id: &str, good_from: i64, _entry: &Entry) -> Result<()> {
         sqlx::query("UPDATE accounts SET good_from = $1 WHERE id = $2 AND good_from < $1")
             .bind(good_from)
             .bind(account_id)
@@ -95,7 +95,13 @@ impl Store {
 
     /// Makes an account for a person of a provider. `NotFound` and `Conflict` as for every account; `Conflict` also where
     /// that person has one.
-    pub async fn link_account(&self, login: &Login, role: Role, issuer: &str, subject: &str) -> Result<()> {
+    pub async fn link_account(
+        &self,
+        login: &Login,
+        role: Role,
+        (issuer, subject): (&str, &str),
+        entry: &Entry,
+    ) -> Result<()> {
         let mut tx = self.begin().await?;
         let known: Option<String> = sqlx::query_scalar("SELECT login FROM accounts WHERE issuer = $1 AND subject = $2")
             .bind(issuer)
@@ -109,10 +115,11 @@ impl Store {
             Some(slug) => Some(tenant_id(&mut tx, slug).await?.ok_or_else(|| no_tenant(slug))?),
             None => None,
         };
-        if self.insert_foreign(&mut tx, (issuer, subject), login, tenant.as_deref(), role, false).await?.is_none() {
-            return Err(Error::new(Kind::Conflict, format!("there is an account {login} already")));
-        }
+        let made = self.insert_foreign(&mut tx, (issuer, subject), login, tenant.as_deref(), role, false).await?;
+        let taken = || Error::new(Kind::Conflict, format!("there is an account {login} already"));
+        let id = made.ok_or_else(taken)?;
         tx.commit().await?;
+        entry.identify(&id);
         Ok(())
     }
 
@@ -132,20 +139,24 @@ impl Store {
     }
 
     /// The token gives nothing in these accounts; earlier ones that did shall not either.
-    async fn left(&self, token: &ForeignToken<'_>, rows: impl Iterator<Item = &Row> + Send) -> Result<()> {
-        let stale: Vec<&Row> = rows.filter(|row| row.mapped != 0 && row.good_from <= token.issued_at).collect();
-        for row in stale {
-            self.end_foreign(&row.id, token.issued_at.saturating_add(1)).await?;
+    async fn left(&self, token: &ForeignToken<'_>, rows: impl Iterator<Item = &(Login, Row)> + Send) -> Result<()> {
+        let stale: Vec<_> = rows.filter(|(_, row)| row.mapped != 0 && row.good_from <= token.issued_at).collect();
+        for (login, row) in stale {
+            let reason = format!("no access by the claims of {}", token.issuer);
+            let deed = Deed::of_the_system("changeAccount", object(login, row), Some(&reason));
+            let entry = self.announce_upkeep(deed).await?;
+            let ended = self.end_foreign(&row.id, token.issued_at.saturating_add(1), &entry).await;
+            entry.end(Outcome::of(&ended));
+            ended?;
         }
         Ok(())
     }
 
     /// Gives an account the role that its owner's claims say now.
     async fn change_foreign(&self, token: &ForeignToken<'_>, login: &Login, row: &Row, role: Role) -> Result<()> {
-        let tenant = login.tenant.clone().zip(row.tenant_id.clone()).map(|(slug, id)| Tenant { id, slug });
-        let object = Object::named("account", login.to_string()).with_id(&row.id).of(tenant.as_ref());
         let reason = format!("the role {} by the claims of {}", role.as_str(), token.issuer);
-        let entry = self.announce_deed(Deed::of_the_system("changeAccount", object, Some(&reason))).await?;
+        let deed = Deed::of_the_system("changeAccount", object(login, row), Some(&reason));
+        let entry = self.announce_deed(deed, Room::Needed).await?;
         let text = "UPDATE accounts SET role = $1, mapped = 1, good_from = $2 WHERE id = $3 AND good_from <= $2";
         let query = sqlx::query(text).bind(role.as_str()).bind(token.issued_at).bind(&row.id);
         let changed = query.execute(&self.pool).await.map_err(Error::from);
@@ -168,7 +179,7 @@ impl Store {
         let object = Object::named("account", wanted.map(|login| login.to_string()).unwrap_or_default());
         let reason = format!("the role {} by the claims of {}", role.as_str(), token.issuer);
         let deed = Deed::of_the_system("createAccount", object.of(owner.as_ref()), Some(&reason));
-        let entry = self.announce_deed(deed).await?;
+        let entry = self.announce_deed(deed, Room::Needed).await?;
         let made = self.make_first_free(token, owner.as_ref(), role, names).await;
         entry.end(match &made {
             Ok(Some(id)) => {
@@ -261,6 +272,12 @@ async fn tenant_id(conn: &mut AnyConnection, slug: &TenantSlug) -> Result<Option
     Ok(id.fetch_optional(conn).await?)
 }
 
+/// An account as the audit log names it.
+fn object(login: &Login, row: &Row) -> Object {
+    let tenant = login.tenant.clone().zip(row.tenant_id.clone()).map(|(slug, id)| Tenant { id, slug });
+    Object::named("account", login.to_string()).with_id(&row.id).of(tenant.as_ref())
+}
+
 fn no_tenant(slug: &TenantSlug) -> Error {
     Error::new(Kind::NotFound, format!("there is no tenant {slug}"))
 }
@@ -276,23 +293,9 @@ impl Row {
     }
 
     fn into_account(self, login: Login, token: &ForeignToken<'_>) -> Result<Account> {
-        let role: Role = self.role.parse().map_err(Error::internal)?;
-        let tenant = match (self.tenant_id, &login.tenant) {
-            (Some(id), Some(slug)) => Some(Tenant { id, slug: slug.clone() }),
-            (None, None) => None,
-            _ => return Err(Error::internal(format!("account {} contradicts its tenant", self.id))),
-        };
+        let principal = principal(self.id, login, &self.role, self.tenant_id)?;
         Ok(Account {
-            principal: Principal {
-                account_id: self.id,
-                login,
-                role,
-                tenant,
-                scopes: role.scopes().to_vec(),
-                session_id: None,
-                key_id: None,
-                foreign_iat: Some(token.issued_at),
-            },
+            principal: Principal { foreign_iat: Some(token.issued_at), ..principal },
             password_hash: None,
             epoch: self.epoch,
         })

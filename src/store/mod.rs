@@ -1,10 +1,11 @@
 //! The database: tenants, accounts, and the ledger that says who owns which container.
 //!
 //! SQLite or PostgreSQL, by one text of SQL: parameters are `$1`, types TEXT and BIGINT. Methods on a tenant's data take
-//! the tenant first. What changes tenants, accounts and keys asks for the [`Entry`] that announced it. Writes that read
-//! first come one after the other, so that two gateways, or a gateway and the command line, never both act on the same
-//! reading.
+//! the tenant first. What changes tenants, accounts and keys asks for the [`Entry`] that announced it; only a restore,
+//! which replaces the log as well, is told after. Writes that read first come one after the other, so that two gateways, or a
+//! gateway and the command line, never both act on the same reading.
 
+mod account_change;
 mod accounts;
 mod api_keys;
 mod audit;
@@ -43,8 +44,9 @@ use crate::config::{self, Live};
 use crate::domain::{Attempt, Error, Kind, Result, World};
 use crate::metrics::Metrics;
 
-pub use accounts::{Account, AccountChange, AccountInfo, NewAccount, PLATFORM_IS_APART};
-pub use api_keys::{ApiKey, KeyRecord, NewApiKey};
+pub use account_change::AccountChange;
+pub use accounts::{Account, AccountInfo, NewAccount, PLATFORM_IS_APART};
+pub use api_keys::{ApiKey, KeyRecord, NewApiKey, key_of_session, key_session};
 pub use audit::{
     Asker, AuditCursor, AuditEntry, AuditFilter, Course, Deed, Ended, Entry, Finding, Head, Noted, Object, Outcome,
     Report, Room, verify_copy,

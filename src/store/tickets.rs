@@ -50,7 +50,12 @@ impl Store {
     /// Whom a ticket means at this moment: the enabled account, if the session or key it was got with goes on.
     pub async fn ticket_bearer(&self, ticket: &Ticket) -> Result<Option<Account>> {
         let account = match (&ticket.key_id, &ticket.session_id) {
-            (Some(key), _) => self.key_record(key).await?.map(|record| record.account),
+            (Some(key), session) => self.key_record(key).await?.and_then(|record| {
+                let session = session.clone().filter(|session| record.has_session(session))?;
+                let Account { principal, .. } = record.account;
+                let principal = Principal { session_id: Some(session), epoch: Some(ticket.epoch), ..principal };
+                Some(Account { principal, ..record.account })
+            }),
             (None, Some(session)) => self.bearer(&ticket.account_id, session, ticket.epoch).await?,
             (None, None) => self.foreign_account(ticket).await?,
         };

@@ -200,6 +200,13 @@ async fn a_class_is_imported_whole_or_not_at_all() {
         let me = story.client.as_account(name, password).await.get("/auth/me").await.ok();
         assert_ne!(me["account"]["role"], Value::Null);
     }
+    // The tenant's administrator reads who made its accounts.
+    let (_, password) = credentials.iter().find(|(name, _)| name.ends_with("/tutor")).unwrap();
+    let tutor = story.client.as_account(&format!("{one}/tutor"), password).await;
+    let told = tutor.get("/audit?verb=createAccount").await.ok();
+    let mut told: Vec<_> = told["entries"].as_array().unwrap().iter().map(|entry| &entry["object"]["name"]).collect();
+    told.sort_by_key(|name| name.to_string());
+    assert_eq!(told, [&json!(format!("{one}/ann")), &json!(format!("{one}/tutor"))]);
     // As a spreadsheet writes it, for those who came later.
     let late = import(&format!("\u{feff}\"Tenant\",\"Account\",\"Role\"\r\n\"{one}\",\"late\",\r\n")).succeeded();
     assert!(late.lines().nth(1).unwrap().starts_with(&format!("{one}/late,")), "{late}");
@@ -307,6 +314,33 @@ async fn access_ends_everywhere() {
     there[4].get("/containers").await.ok();
     assert!(matches!(root.delete(&format!("/tenants/{slug}")).await.status, 200 | 202));
     ended(&there[4], "without a tenant").await;
+}
+
+/// Who sets another password, or locks the account, while its owner changes the password has the last word.
+#[tokio::test]
+async fn an_own_password_does_not_undo_what_others_did_meanwhile() {
+    use podgate::config;
+    use podgate::domain::{Kind, Login};
+    use podgate::store::{Deed, Object, Store};
+
+    let story = Story::begin().await;
+    let admin = admin(&story);
+    let place = config::Store::Sqlite(story.site.data("podgate.db"));
+    let metrics = podgate::metrics::Metrics::new();
+    let world = podgate::app::world();
+    let store = Store::open(&place, "me".into(), Default::default(), metrics, world).await.unwrap();
+    let login = Login::parse(&story.tenant.login("operator")).unwrap();
+    let deed = Deed::of_the_system("changePassword", Object::of_kind("account"), None);
+    let entry = store.announce_upkeep(deed).await.unwrap();
+    for change in [json!({"password": GOOD}), json!({"disabled": true})] {
+        // The old password was right when it was looked at.
+        let seen = store.account_by_login(&login).await.unwrap().unwrap();
+        admin.call("PATCH", "/accounts/operator", Some(change.clone())).await.ok();
+        let late = store.change_own_password(&seen.principal.account_id, seen.epoch, "mine", &entry).await;
+        assert_eq!(late.unwrap_err().kind, Kind::Conflict, "{change}");
+    }
+    admin.call("PATCH", "/accounts/operator", Some(json!({"disabled": false}))).await.ok();
+    story.client.sign_in(&story.tenant.login("operator"), GOOD).await.ok();
 }
 
 /// Whom one may change depends on what they are: somebody who was promoted meanwhile is somebody else.

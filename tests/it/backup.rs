@@ -23,8 +23,10 @@ fn restore(site: &Site, file: &std::path::Path, more: &[&str]) -> Done {
     site.run(&[&["restore", file.to_str().unwrap()], more].concat(), "")
 }
 
+type Tables = BTreeMap<String, Vec<BTreeMap<String, Value>>>;
+
 /// The rows of each table in a backup, by column.
-fn tables(file: &std::path::Path) -> BTreeMap<String, Vec<BTreeMap<String, Value>>> {
+fn tables(file: &std::path::Path) -> Tables {
     let text = std::fs::read_to_string(file).unwrap();
     let (mut found, mut table, mut columns) = (BTreeMap::new(), String::new(), Vec::new());
     for line in text.lines().skip(1) {
@@ -45,8 +47,7 @@ fn tables(file: &std::path::Path) -> BTreeMap<String, Vec<BTreeMap<String, Value
 }
 
 /// What two backups must have in common: everything, but for who worked on it and for times that stood still.
-fn lasting(file: &std::path::Path) -> BTreeMap<String, BTreeSet<String>> {
-    let mut all = tables(file);
+fn lasting(mut all: Tables) -> BTreeMap<String, BTreeSet<String>> {
     all.insert("gateways".into(), Vec::new());
     let row = |mut row: BTreeMap<String, Value>| {
         for passing in ["gateway", "expires_ms", "touched_ms", "keeps_strays"] {
@@ -124,7 +125,18 @@ async fn comes_back(from: Site, to: Site) {
     let refused = restore(&to, &last, &[]);
     assert!(refused.code == 1 && refused.stderr.contains("not empty"), "{}", refused.stderr);
     restore(&to, &last, &["--replace"]).succeeded();
-    assert_eq!(lasting(&backup(&to, "three")), lasting(&last));
+    let (mut three, last) = (tables(&backup(&to, "three")), tables(&last));
+    // And what says that it was restored, in the chain of who did it.
+    let chains: BTreeSet<String> = last["audit_chains"].iter().map(|row| row["chain"].to_string()).collect();
+    let mut own = Vec::new();
+    for table in ["audit_log", "audit_chains"] {
+        let rows = three.get_mut(table).unwrap();
+        own.extend(rows.extract_if(.., |row| !chains.contains(&row["chain"].to_string())));
+    }
+    let verbs: Vec<_> = own.iter().filter_map(|row| row.get("verb").and_then(Value::as_str)).collect();
+    assert_eq!((verbs, own.len()), (vec!["restoreStore"], 3), "an intent, its outcome, and where the chain ends");
+    assert_eq!(lasting(three), lasting(last));
+    to.run(&["audit", "verify"], "").succeeded();
 }
 
 #[tokio::test]

@@ -11,10 +11,20 @@ use crate::support::{Podman, Site, eventually};
 async fn a_full_disk_refuses_mutations_but_no_removal() {
     let site = Site::new().set("engine.seccomp_path", std::env::var("PODGATE_TEST_SECCOMP").unwrap());
     let tenant = site.tenant();
-    site.account(&tenant.login("admin"), "admin");
-    let tokens = ["operator", "admin"].map(|name| site.token(&tenant.login(name)));
+    let doomed = site.tenant();
+    for (login, role) in [
+        (tenant.login("admin"), "admin"),
+        (tenant.login("leaver"), "viewer"),
+        (tenant.login("gone"), "viewer"),
+        (tenant.login("cli"), "viewer"),
+        ("root".to_owned(), "platform"),
+    ] {
+        site.account(&login, role);
+    }
+    let tokens = [tenant.login("operator"), tenant.login("admin"), "root".into()].map(|login| site.token(&login));
     let gateway = site.start_on_a_small_disk(48).await;
-    let [client, admin] = tokens.map(|token| gateway.client(&token));
+    let [client, admin, root] = tokens.map(|token| gateway.client(&token));
+    let key = admin.post("/api-keys", json!({"name": "lost"})).await.ok()["api_key"].clone();
     client.post("/volumes", json!({"name": "data"})).await.ok();
     client.create_sleeping("runs").await;
     for number in 0..6 {
@@ -43,13 +53,40 @@ async fn a_full_disk_refuses_mutations_but_no_removal() {
         // A refusal without an entry is none, so strangers cannot eat up what room there is.
         refused("GET", "/tenants", None).await;
         client.sign_in(&tenant.login("operator"), "wrong password").await.refused(503, "PodmanAPIError");
-        client.sign_in(&tenant.login("operator"), PASSWORD).await.refused(503, "PodmanAPIError");
+        // Who removes has to come in first, and to go on longer than a token does.
+        let signed = client.sign_in(&tenant.login("operator"), PASSWORD).await.ok();
+        let form = [("grant_type", "refresh_token"), ("refresh_token", signed["refresh_token"].as_str().unwrap())];
+        let signed = client.post_form("/auth/token", &form).await.ok();
+        client.with_token(signed["access_token"].as_str().unwrap()).post("/auth/logout", json!(null)).await.ok();
         assert_eq!(client.listed().await.len(), 7 - 2 * round);
         for one in [2 * round, 2 * round + 1].iter().filter(|one| **one < 5) {
             client.delete(&format!("/containers/idle{one}")).await.ok();
         }
         client.post("/containers/runs/stop?timeout=0", json!(null)).await.ok();
     }
+    // So is all that takes leave away, by the API and by the command line.
+    let lost = gateway.client(key["key"].as_str().unwrap());
+    lost.get("/accounts").await.ok();
+    admin.delete(&format!("/api-keys/{}", key["id"].as_str().unwrap())).await.ok();
+    lost.get("/accounts").await.refused(401, "AuthenticationError");
+    let patch = async |body| admin.call("PATCH", "/accounts/leaver", Some(body)).await;
+    patch(json!({"role": "operator"})).await.refused(503, "PodmanAPIError");
+    patch(json!({"disabled": true, "password": PASSWORD})).await.refused(503, "PodmanAPIError");
+    patch(json!({"disabled": true})).await.ok();
+    patch(json!({"disabled": false})).await.refused(503, "PodmanAPIError");
+    admin.delete("/accounts/gone").await.ok();
+    let cli = tenant.login("cli");
+    site.run_where(&gateway, &["account", "disable", &cli]).succeeded();
+    assert!(site.run_where(&gateway, &["account", "enable", &cli]).stderr.contains("disk is full"));
+    assert!(site.run_where(&gateway, &["token", &cli]).stderr.contains("no enabled account"));
+    let token = site.run_where(&gateway, &["token", &tenant.login("operator")]).succeeded();
+    gateway.client(token.trim_end()).get("/containers").await.ok();
+    site.run_where(&gateway, &["account", "delete", &cli]).succeeded();
+    root.delete(&format!("/tenants/{}", doomed.slug)).await.ok();
+    eventually("its end", || async {
+        (root.get(&format!("/tenants/{}", doomed.slug)).await.status == 404).then_some(())
+    })
+    .await;
     client.delete("/containers/runs?force=true").await.ok();
     client.delete("/volumes/data").await.ok();
     assert_eq!(client.listed().await, [("idle5".into(), "created".into())]);

@@ -323,6 +323,12 @@ async fn linked_accounts_are_the_operators() {
     link(&login, "viewer", "corp", "248289761001").succeeded();
     let again = link(&story.tenant.login("alice2"), "viewer", "corp", "248289761001");
     assert!(again.code == 1 && again.stderr.contains(&login), "{}", again.stderr);
+    let told = Ledger::of(&story.site).await.audited(0).await;
+    let told: Vec<_> = told.iter().filter(|entry| entry.row.verb.as_deref() == Some("createAccount")).collect();
+    let made: Vec<_> = told.iter().map(|entry| (entry.brief()[2], entry.brief()[3])).collect();
+    let [operator, second] = [story.tenant.login("operator"), story.tenant.login("alice2")];
+    assert_eq!(made, [(&*operator, "success"), (&operator, "failed"), (&login, "success"), (&second, "failed"),]);
+    assert_eq!(told[2].row.tenant.as_deref(), Some(&*story.tenant.slug));
     assert_eq!(alice.get("/auth/me").await.ok()["account"]["role"], "viewer");
     let admin = company.admin();
     let patch = async |body: Value| admin.call("PATCH", "/accounts/alice", Some(body)).await;

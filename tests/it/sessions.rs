@@ -160,6 +160,31 @@ async fn keys_change_and_tokens_stay() {
     story.client.get("/containers").await.refused(401, "AuthenticationError");
 }
 
+/// Anybody can name keys that do not exist; that keeps nobody from one that has just been made.
+#[tokio::test]
+async fn a_new_key_is_known_among_many_that_are_not() {
+    let story = Story::begin().await;
+    let storm: Vec<_> = (0..4)
+        .map(|_| {
+            let client = story.client.clone();
+            tokio::spawn(async move {
+                loop {
+                    let header = json!({"alg": "EdDSA", "typ": "JWT", "kid": crate::support::gateway::unique()});
+                    let header = URL_SAFE_NO_PAD.encode(header.to_string());
+                    let forged = client.with_token(format!("{header}.e30.c2lnbmF0dXJl"));
+                    forged.get("/containers").await.refused(401, "AuthenticationError");
+                }
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        story.site.run(&["key", "rotate"], "").succeeded();
+        let token = story.site.token(&story.tenant.login("operator"));
+        story.client.with_token(token).get("/containers").await.ok();
+    }
+    storm.iter().for_each(|task| task.abort());
+}
+
 #[tokio::test]
 async fn a_secret_of_the_operators_can_sign() {
     let site = Site::new();
@@ -195,5 +220,8 @@ async fn a_secret_of_the_operators_can_sign() {
         client.get("/containers").await.ok();
         let published = client.anonymous().get("/.well-known/jwks.json").await;
         assert_eq!(published.json(), json!({"keys": []}));
+        // Another key would sign nothing.
+        let refused = site.run(&["key", "rotate"], "");
+        assert!(refused.code == 1 && refused.stderr.contains("auth.hs256_secret_file"), "{}", refused.stderr);
     }
 }

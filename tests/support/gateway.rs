@@ -226,9 +226,7 @@ impl Site {
         let mut child = self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         // A command that does not read has not failed.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Done { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Done::of(child.wait_with_output().unwrap())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -256,6 +254,15 @@ impl Site {
         command.arg(self.dir.join("data")).arg(size.to_string()).arg(serve.get_program()).args(serve.get_args());
         command.envs(&self.variables).stderr(Stdio::piped());
         self.started(command).await
+    }
+
+    /// Runs a command of the program where that gateway has its disks.
+    pub fn run_where(&self, gateway: &Gateway, arguments: &[&str]) -> Done {
+        let command = self.command(arguments);
+        let mut inside = Command::new("nsenter");
+        inside.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(&self.variables);
+        inside.args(["--user", "--mount", "--preserve-credentials", "--target", &gateway.pid().to_string()]);
+        Done::of(inside.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null()).output().unwrap())
     }
 
     async fn started(&self, mut command: Command) -> Gateway {
@@ -295,6 +302,11 @@ fn listening(log: &str) -> Vec<SocketAddr> {
 }
 
 impl Done {
+    fn of(output: std::process::Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
     #[track_caller]
     pub fn succeeded(self) -> String {
         assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);

@@ -83,8 +83,11 @@ impl<'a> Deed<'a> {
 /// Whether something waits for room in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// Not done without its entry.
+    /// Not done without its entry, nor while the disk is full.
     Needed,
+    /// It lets somebody in, who may want to remove something: on a full disk it takes from what is kept for removals. Not
+    /// done without its entry.
+    Kept,
     /// It makes room, or ends something: done all the same, and its entry written when that is possible.
     NotNeeded,
 }
@@ -135,8 +138,8 @@ impl Store {
     }
 
     /// Says what the command line will do.
-    pub async fn announce_deed(&self, deed: Deed<'_>) -> Result<Entry> {
-        self.audit.announce(deed.record(), Room::Needed).await
+    pub async fn announce_deed(&self, deed: Deed<'_>, room: Room) -> Result<Entry> {
+        self.audit.announce(deed.record(), room).await
     }
 
     /// Says what the program will do by itself, which is done in any case.

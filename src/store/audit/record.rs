@@ -8,7 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::domain::{Tenant, timestamp_ms};
-use crate::store::{Container, Volume};
+use crate::store::{ApiKey, Container, Volume};
 
 /// What a row is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,6 +80,12 @@ impl From<&Container> for Object {
 impl From<&Volume> for Object {
     fn from(row: &Volume) -> Self {
         Self::named("volume", row.name.as_str()).with_id(&row.id).of(Some(&row.tenant))
+    }
+}
+
+impl From<&ApiKey> for Object {
+    fn from(key: &ApiKey) -> Self {
+        Self::named("api_key", &key.name).with_id(&key.id)
     }
 }
 
