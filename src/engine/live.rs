@@ -240,7 +240,17 @@ impl LiveInput {
         self.0.feed(bytes).await
     }
 
-    /// There is no more; on a terminal, its end-of-file character.
+    /// Waits until some of so many bytes would be taken; how many of them have to be given then.
+    pub async fn room(&self, most: usize) -> usize {
+        self.0.room(most).await
+    }
+
+    /// Gives it bytes that there is room for.
+    pub async fn give(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.send(&Order::Input(bytes.to_vec())).await
+    }
+
+    /// There is no more.
     pub async fn end(&mut self) -> std::io::Result<()> {
         self.0.send(&Order::InputEnd).await
     }

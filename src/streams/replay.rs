@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 const WINDOW: u64 = 64 * 1024;
 /// How many bytes are kept, and one piece at most beyond them.
 const KEPT: u64 = 128 * 1024;
-/// How many bytes a piece costs that is short: its place in the queue.
+/// How many bytes a piece costs that is short: its place in the queue. Shorter ones are put together.
 const LEAST: usize = 64;
 /// How many pieces are kept, however short.
 const PIECES: usize = KEPT as usize / LEAST;
@@ -43,7 +43,12 @@ impl<C: Copy + PartialEq> Replay<C> {
             return;
         }
         self.end += bytes.len() as u64;
-        self.pieces.push_back((channel, bytes));
+        match self.pieces.back_mut() {
+            Some((last, said)) if *last == channel && said.len() + bytes.len() <= LEAST => {
+                *said = [&said[..], &bytes[..]].concat().into();
+            }
+            _ => self.pieces.push_back((channel, bytes)),
+        }
         self.trim();
     }
 
@@ -126,6 +131,27 @@ mod tests {
         replay.confirm(5);
         replay.confirm(u64::MAX);
         assert_eq!(replay.end(), 320 * 1024);
+    }
+
+    #[test]
+    fn short_pieces_hold_up_no_sooner_than_long_ones() {
+        let (mut replay, mut said) = (Replay::default(), Vec::new());
+        while replay.has_room() {
+            let byte = u8::try_from(said.len() % 251).unwrap();
+            said.push(byte);
+            replay.push(0, Bytes::from(vec![byte]));
+        }
+        assert_eq!(said.len() as u64, WINDOW);
+        assert_eq!(all(&replay, 0), said);
+        // Each on another channel than the one before: what was confirmed makes room.
+        let (mut replay, mut pieces) = (Replay::default(), 0);
+        while replay.has_room() {
+            replay.push(u8::try_from(pieces % 2).unwrap(), Bytes::from_static(b"x"));
+            pieces += 1;
+        }
+        assert_eq!(pieces, PIECES);
+        replay.confirm(100);
+        assert!(replay.has_room());
     }
 
     proptest! {

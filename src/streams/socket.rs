@@ -27,6 +27,8 @@ use crate::domain;
 pub const MAX_MESSAGE: usize = 64 * 1024;
 /// How often the peer is asked whether it is there, and how long it may be silent.
 const PING_EVERY: Duration = Duration::from_secs(20);
+/// How often while nobody reads what it says, its farewell among it: that it is gone shows only where something is sent.
+const PING_UNREAD_EVERY: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long the closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -282,8 +284,13 @@ impl Shared {
 
     /// Asks now and then whether the peer is there; back when it was silent for too long, or cannot be reached.
     async fn watch(&self) {
+        let mut asked = Instant::now();
         loop {
-            sleep(PING_EVERY).await;
+            sleep(PING_UNREAD_EVERY).await;
+            if self.life().reading && asked.elapsed() < PING_EVERY {
+                continue;
+            }
+            asked = Instant::now();
             let Ok(_writing) = self.writing.try_lock() else {
                 // It does not take what is being sent.
                 if self.life().seen.elapsed() >= SILENCE {

@@ -306,6 +306,76 @@ async fn nobody_comes_back() {
     streams(client, 0).await;
 }
 
+/// A command that does not read holds up its input, and nothing else.
+#[tokio::test]
+async fn what_is_no_input_passes_input_that_waits() {
+    let Story { client, .. } = &Story::begin().await;
+    web(client).await;
+    for end in ["SIGTERM", ""] {
+        let mark = marker();
+        let (mut peer, _) = open(client, &[("command", &format!("exec sleep {mark}")), ("tty", "false")]).await;
+        eventually("that it runs", || async { (alive(&mark) > 0).then_some(()) }).await;
+        // The pipe, the agent and the gateway take some; more than they did when orders stood behind it.
+        for _ in 0..5 {
+            peer.send([b"\0".as_slice(), &[b'x'; 50_000]].concat()).await;
+        }
+        peer.say(json!({"type": "ping"})).await;
+        assert_eq!(peer.word().await, json!({"type": "pong"}));
+        if end.is_empty() {
+            peer.leave().await;
+        } else {
+            peer.say(json!({"type": "signal", "signal": end})).await;
+            assert_eq!(peer.word().await["exit_code"], 128 + 15);
+        }
+        eventually("nothing of it", || async { (alive(&mark) == 0).then_some(()) }).await;
+    }
+    streams(client, 0).await;
+}
+
+/// On a terminal the end is a character, and the shell reads on behind it; a pipe is closed.
+#[tokio::test]
+async fn what_follows_the_end() {
+    let Story { client, .. } = &Story::begin().await;
+    web(client).await;
+    let (mut peer, _) = open(client, &[]).await;
+    peer.send("\0echo sta\"\"rted; cat; echo c\"\"at ended\r").await;
+    peer.hears(1, "started").await;
+    peer.send("\0line\r").await;
+    peer.hears(1, "line\r\nline").await;
+    peer.say(json!({"type": "end"})).await;
+    peer.hears(1, "cat ended").await;
+    peer.send("\0echo go\"\"es on\r").await;
+    peer.hears(1, "goes on").await;
+    peer.leave().await;
+    let (mut peer, session) = open(client, &[("command", "cat; echo ended; sleep 300"), ("tty", "false")]).await;
+    peer.say(json!({"type": "end"})).await;
+    peer.hears(1, "ended").await;
+    peer.say(json!({"type": "end"})).await;
+    peer.send("\0more").await;
+    assert_eq!(peer.closed().await, (1008, "nothing follows the end".into()));
+    // The command is not ended by that.
+    let mut peer = client.websocket(&query(&[("session", &session)])).await;
+    peer.word().await;
+    peer.hears(1, "ended").await;
+    peer.send("\0more").await;
+    assert_eq!(peer.closed().await.0, 1008);
+    let peer = client.websocket(&query(&[("session", &session)])).await;
+    peer.leave().await;
+    streams(client, 0).await;
+}
+
+/// Word by word and from both sides in turn, so that none of it comes with the next.
+#[tokio::test]
+async fn many_short_pieces_come_through() {
+    let Story { client, .. } = &Story::begin().await;
+    web(client).await;
+    let command = "i=0; while [ $i -lt 1500 ]; do i=$((i+1)); printf .; usleep 500; printf , >&2; usleep 500; done";
+    let (mut peer, _) = open(client, &[("command", command), ("tty", "false")]).await;
+    let (said, exit) = peer.until_word().await;
+    let of = |byte| said.iter().filter(|said| **said == byte).count();
+    assert_eq!((of(b'.'), of(b','), &exit["exit_code"]), (1500, 1500, &json!(0)));
+}
+
 /// Much is pasted at once into something that says it all again.
 #[tokio::test]
 async fn much_goes_both_ways_in_little_memory() {

@@ -152,9 +152,40 @@ async fn a_port_of_this_machine_leads_there() {
     assert!(done.status.success());
     let complained = String::from_utf8_lossy(&done.stderr);
     assert!(complained.contains("nothing in the container listens on that port"), "{complained}");
+    // A key that may open tunnels and look at nothing will do.
+    let made = story.client.post("/api-keys", json!({"name": "tunnels", "scopes": ["exec"]})).await.ok();
+    let key = made["api_key"]["key"].as_str().unwrap();
+    let mut running = forward(key, "web").spawn().unwrap();
+    let line = BufReader::new(running.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let page = page(line.split_once(' ').unwrap().0.to_owned()).await.unwrap();
+    assert!(page.ends_with("hello from inside\n"), "{page}");
+    running.kill().unwrap();
+    running.wait().unwrap();
     for (token, container, why) in [("x", "web", "401"), (token.as_str(), "nothing", "404")] {
         let done = forward(token, container).output().unwrap();
         let complained = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.code() == Some(1) && complained.contains(why), "{complained}");
     }
+}
+
+/// What nobody inside reads waits for ever; the connection does not, once its client is gone.
+#[tokio::test]
+async fn who_leaves_behind_input_that_nobody_reads_is_noticed() {
+    let Story { client, .. } = &Story::begin().await;
+    let command = "nc -ll -p 7 -e sleep 300";
+    client.create(json!({"image": "alpine", "name": "deaf", "command": command})).await;
+    let mut peer =
+        eventually("that it listens", || async { client.upgrade("/containers/deaf/ports/7", &[]).await.ok() }).await;
+    streams(client, 1).await;
+    let piece = vec![b'x'; 60_000];
+    let mut sent = 0;
+    while tokio::time::timeout(Duration::from_secs(3), peer.send(piece.clone())).await.is_ok() {
+        sent += piece.len();
+    }
+    println!("{sent} bytes were taken");
+    let begun = std::time::Instant::now();
+    drop(peer);
+    streams(client, 0).await;
+    println!("noticed after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }

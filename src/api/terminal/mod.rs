@@ -1,5 +1,7 @@
 //! Terminals inside containers.
 
+mod connection;
+mod orders;
 mod session;
 mod words;
 
@@ -19,9 +21,11 @@ use crate::engine::{Output, TerminalRequest};
 use crate::policy::{Change, Read};
 use crate::streams::socket::{Close, Heard, Message, Receiver, Sender, Socket};
 
+use connection::{Connection, Next};
+use orders::Order;
 pub use session::Terminals;
-use session::{Connection, End, Held, Input, Next, Session};
-use words::{Order, Word};
+use session::{End, Held, Session};
+use words::{Wish, Word};
 
 pub struct Terminal(pub Context);
 
@@ -33,8 +37,9 @@ const STDERR: u8 = 2;
 /// The most bytes of output in a message.
 const MOST: usize = 16 * 1024;
 
-/// After so many bytes of output, the client is asked how far it is.
+/// After so many bytes of output, or so many messages, the client is asked how far it is.
 const MARK_EVERY: u64 = 16 * 1024;
+const MARK_EVERY_MESSAGES: u32 = 256;
 
 #[OpenApi(tag = "Tag::Inside")]
 impl Terminal {
@@ -44,8 +49,8 @@ impl Terminal {
     /// behind one that says whose: 0 input, 1 output, 2 standard error. Text messages are JSON: the gateway's first is
     /// `{"type": "session", "session": …, "resumable_seconds": 30, "offset": …}`, its last
     /// `{"type": "exit", "exit_code": …, "supervised": …, "killed": …}`; the client's are `{"type": "resize", "rows": …,
-    /// "columns": …}`, `{"type": "signal", "signal": "SIGINT"}`, `{"type": "end"}` (of the input) and `{"type": "ping"}`
-    /// (answered with `pong`). A client that loses its connection comes back with `session` and the bytes of output it
+    /// "columns": …}`, `{"type": "signal", "signal": "SIGINT"}`, `{"type": "end"}` (of the input; on a terminal, Ctrl-D)
+    /// and `{"type": "ping"}` (answered with `pong`). What is no input passes input that waits to be read, 64 KiB at most. A client that loses its connection comes back with `session` and the bytes of output it
     /// has as `seen`, and gets what it missed. One that closes with 1000 ends the command and all that it started.
     #[oai(path = "/containers/:name/terminal", method = "get", operation_id = "openTerminal")]
     #[allow(clippy::too_many_arguments)] // each is a parameter of the request
@@ -98,7 +103,8 @@ impl Terminal {
         let open = self.0.streams.open(who.principal(), who.scope()).await?;
         let (live, in_use) = self.0.lifecycle.open_terminal(&grant, &request).await?;
         let watch = self.0.streams.watch(who.principal(), who.scope());
-        let (id, held) = ((self.0.world.new_id)(), Held { open, grant, _in_use: in_use });
+        let is_tty = request.terminal.is_some();
+        let (id, held) = ((self.0.world.new_id)(), Held { open, grant, is_tty, _in_use: in_use });
         let session = self.0.terminals.begin(id, who.principal(), live, held, self.0.terminal_idle);
         Ok(upgrade.serve(watch, async move |socket| talk(&session, 0, socket).await))
     }
@@ -142,7 +148,7 @@ async fn talk(session: &Arc<Session>, place: u64, socket: Socket) -> Close {
 async fn tell(session: &Session, connection: &Connection<'_>, place: u64, sender: &Sender) -> Close {
     // What is kept no longer is left out, and the offset says so.
     let mut place = place.max(session.kept().0);
-    let mut marked = place;
+    let (mut marked, mut messages) = (place, 0);
     if sender.send(Message::Text(connection.introduction(place))).await.is_err() {
         return Close::done("");
     }
@@ -162,8 +168,9 @@ async fn tell(session: &Session, connection: &Connection<'_>, place: u64, sender
             return Close::done("");
         }
         session.sent(place);
-        if place - marked >= MARK_EVERY {
-            marked = place;
+        messages += 1;
+        if place - marked >= MARK_EVERY || messages >= MARK_EVERY_MESSAGES {
+            (marked, messages) = (place, 0);
             if sender.mark(place).await.is_err() {
                 return Close::done("");
             }
@@ -186,7 +193,10 @@ async fn hear(session: &Session, connection: &Connection<'_>, receiver: &mut Rec
         match heard {
             Heard::Marked(place) => session.confirm(place),
             Heard::Message(Message::Binary(mut bytes)) if bytes.first() == Some(&STDIN) => {
-                session.order(Input::Bytes(bytes.split_off(1))).await;
+                if session.input_has_ended() {
+                    return Close::refused("nothing follows the end");
+                }
+                session.order(Order::Bytes(bytes.split_off(1))).await;
             }
             Heard::Message(Message::Binary(_)) => return Close::refused("binary messages begin with 0"),
             Heard::Message(Message::Text(text)) => match obey(session, sender, &text).await {
@@ -202,18 +212,18 @@ async fn hear(session: &Session, connection: &Connection<'_>, receiver: &mut Rec
 }
 
 async fn obey(session: &Session, sender: &Sender, text: &str) -> Result<(), &'static str> {
-    let order = serde_json::from_str(text).map_err(|_| "no such order; see the description of openTerminal")?;
-    match order {
-        Order::Resize { rows, columns } => {
+    let wish = serde_json::from_str(text).map_err(|_| "no such order; see the description of openTerminal")?;
+    match wish {
+        Wish::Resize { rows, columns } => {
             let size = words::size(rows, columns).map_err(|_| "rows and columns are within 1 and 4096")?;
-            session.order(Input::Resize(size)).await;
+            session.order(Order::Resize(size)).await;
         }
-        Order::Signal { signal } => {
+        Wish::Signal { signal } => {
             let signal = signal.parse().map_err(|_| "no such signal")?;
-            session.order(Input::Signal(words::number(signal))).await;
+            session.order(Order::Signal(words::number(signal))).await;
         }
-        Order::End {} => session.order(Input::End).await,
-        Order::Ping {} => {
+        Wish::End {} => session.end_input().await,
+        Wish::Ping {} => {
             let _ = sender.send(Message::Text(Word::Pong {}.text())).await;
         }
     }

@@ -1,18 +1,19 @@
 //! One terminal: it outlives its connection for a while, and whoever comes back misses nothing.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::words::Word;
+use super::connection::Connection;
+use super::orders::{Order, Orders};
 use crate::domain::Principal;
-use crate::engine::{Exit, Live, LiveInput, LiveOutput, Output, Size, Told};
+use crate::engine::{Exit, Live, LiveInput, LiveOutput, Output, Told};
 use crate::lifecycle::Use;
 use crate::policy::grant::{Audited, ContainerGrant};
 use crate::streams::socket::Close;
@@ -20,6 +21,9 @@ use crate::streams::{Open, Replay};
 
 /// How long a terminal waits for a client that lost its connection.
 pub(super) const RESUMABLE: Duration = Duration::from_secs(30);
+
+/// Ctrl-D, as terminals have it unless told otherwise.
+const END_OF_FILE: &[u8] = b"\x04";
 
 /// All that run on this gateway, by their identifiers.
 #[derive(Clone, Default)]
@@ -30,33 +34,28 @@ pub(super) struct Session {
     pub(super) id: String,
     account_id: String,
     row_id: String,
+    is_tty: bool,
     output: Mutex<Replay<Output>>,
     /// How far it was said, and confirmed: changes wake whoever waits.
-    news: watch::Sender<u64>,
+    pub(super) news: watch::Sender<u64>,
     /// Where what was not sent yet begins.
     sent: AtomicU64,
     /// Whether input waits for the command, and with it whatever the client says behind it.
     held_up: AtomicBool,
-    orders: mpsc::Sender<Input>,
-    state: watch::Sender<State>,
-}
-
-/// What a client wants.
-pub(super) enum Input {
-    Bytes(Bytes),
-    End,
-    Signal(u8),
-    Resize(Size),
+    orders: Orders,
+    /// Whether a client said that no input follows.
+    input_ended: AtomicBool,
+    pub(super) state: watch::Sender<State>,
 }
 
 #[derive(Clone, Default)]
-struct State {
+pub(super) struct State {
     /// How often it was connected to: who has an earlier number is connected no more.
-    turn: u64,
-    connected: bool,
-    hung_up: bool,
+    pub(super) turn: u64,
+    pub(super) connected: bool,
+    pub(super) hung_up: bool,
     last_used: Option<Instant>,
-    end: Option<End>,
+    pub(super) end: Option<End>,
 }
 
 /// How it ended.
@@ -72,29 +71,31 @@ pub(super) struct Held {
     pub(super) open: Open,
     /// The entry in the audit log.
     pub(super) grant: Audited<ContainerGrant>,
+    /// Whether it is a terminal, and not pipes.
+    pub(super) is_tty: bool,
     pub(super) _in_use: Use,
 }
 
 impl Terminals {
     /// Has a terminal run by itself from now on.
     pub(super) fn begin(&self, id: String, who: &Principal, live: Live, held: Held, idle: Duration) -> Arc<Session> {
-        // One at a time: whoever types faster than the command reads is held up.
-        let (orders, taken) = mpsc::channel(1);
         let session = Arc::new(Session {
             id: id.clone(),
             account_id: who.account_id.clone(),
             row_id: held.grant.row().id.clone(),
+            is_tty: held.is_tty,
             output: Mutex::default(),
             news: watch::Sender::new(0),
             sent: AtomicU64::new(0),
             held_up: AtomicBool::new(false),
-            orders,
+            orders: Orders::default(),
+            input_ended: AtomicBool::new(false),
             state: watch::Sender::default(),
         });
         self.lock().insert(id, Arc::clone(&session));
         let (this, running) = (self.clone(), Arc::clone(&session));
         tokio::spawn(async move {
-            running.run(live, taken, held, idle).await;
+            running.run(live, held, idle).await;
             // Who was not there to hear the end may still come for it.
             running.heard().await;
             this.lock().remove(&running.id);
@@ -117,13 +118,13 @@ impl Terminals {
 
 impl Session {
     /// Until it ends, whatever ends it. Then nothing of it is left in the container.
-    async fn run(&self, live: Live, orders: mpsc::Receiver<Input>, held: Held, idle: Duration) {
+    async fn run(&self, live: Live, held: Held, idle: Duration) {
         let Live { input, output } = live;
         let end = tokio::select! {
             biased;
             ending = held.open.ended() => End { exit: None, close: ending.into() },
             end = self.listen(output) => end,
-            never = self.obey(input, orders) => match never {},
+            never = self.obey(input) => match never {},
             end = self.left() => end,
             end = self.idle(idle) => end,
         };
@@ -152,21 +153,36 @@ impl Session {
         }
     }
 
-    async fn obey(&self, mut input: LiveInput, mut orders: mpsc::Receiver<Input>) -> Never {
-        while let Some(order) = orders.recv().await {
-            self.used();
-            let done = match order {
-                Input::Bytes(bytes) => input.write(&bytes).await,
-                Input::End => input.end().await,
-                Input::Signal(number) => input.signal(number).await,
-                Input::Resize(size) => input.resize(size).await,
-            };
-            if done.is_err() {
-                break;
-            }
-        }
+    async fn obey(&self, mut input: LiveInput) -> Never {
+        while self.carry_out(self.orders.take().await, &mut input).await.is_ok() {}
         // The output tells how it ended.
         std::future::pending().await
+    }
+
+    async fn carry_out(&self, order: Order, input: &mut LiveInput) -> io::Result<()> {
+        self.used();
+        match order {
+            Order::Bytes(bytes) => self.feed(&bytes, input).await,
+            Order::End => input.end().await,
+            Order::Signal(number) => input.signal(number).await,
+            Order::Resize(size) => input.resize(size).await,
+        }
+    }
+
+    /// Gives the command its input as fast as it reads, and what need not wait for that.
+    async fn feed(&self, mut bytes: &[u8], input: &mut LiveInput) -> io::Result<()> {
+        while !bytes.is_empty() {
+            tokio::select! {
+                biased;
+                taken = input.room(bytes.len()) => {
+                    let (now, later) = bytes.split_at(taken);
+                    input.give(now).await?;
+                    bytes = later;
+                }
+                order = self.orders.take_urgent() => Box::pin(self.carry_out(order, input)).await?,
+            }
+        }
+        Ok(())
     }
 
     /// Back when its client hung up, or lost its connection and did not come back in time.
@@ -225,13 +241,13 @@ impl Session {
     /// Takes the terminal over: whoever was connected is not any more.
     pub(super) fn connect(&self) -> Connection<'_> {
         let mut turn = 0;
-        self.held_up.store(false, Ordering::Relaxed);
+        self.held_up.store(false, Relaxed);
         self.state.send_modify(|state| {
             state.turn += 1;
             state.connected = true;
             turn = state.turn;
         });
-        Connection { session: self, turn }
+        Connection::new(self, turn)
     }
 
     /// Where output begins that is kept, and where it ends.
@@ -248,8 +264,8 @@ impl Session {
 
     /// All output before this place is on its way to the client.
     pub(super) fn sent(&self, place: u64) {
-        self.sent.store(place, Ordering::Relaxed);
-        if self.held_up.load(Ordering::Relaxed) {
+        self.sent.store(place, Relaxed);
+        if self.held_up.load(Relaxed) {
             self.confirm(place);
         }
     }
@@ -258,79 +274,31 @@ impl Session {
     ///
     /// A command that does not read on because nobody takes what it says would be waited for for ever: what the client
     /// says of that stands behind its input. So what was sent counts as confirmed meanwhile.
-    pub(super) async fn order(&self, input: Input) {
-        let Err(TrySendError::Full(input)) = self.orders.try_send(input) else { return };
-        self.held_up.store(true, Ordering::Relaxed);
-        self.confirm(self.sent.load(Ordering::Relaxed));
+    pub(super) async fn order(&self, order: Order) {
+        let Err(order) = self.orders.try_give(order) else { return };
+        self.held_up.store(true, Relaxed);
+        self.confirm(self.sent.load(Relaxed));
         // Where it has ended, the client is told that.
-        let _ = self.orders.send(input).await;
-        self.held_up.store(false, Ordering::Relaxed);
+        self.orders.give(order).await;
+        self.held_up.store(false, Relaxed);
     }
 
-    fn output(&self) -> MutexGuard<'_, Replay<Output>> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Somebody is connected, until this is dropped.
-pub(super) struct Connection<'a> {
-    session: &'a Session,
-    turn: u64,
-}
-
-/// What a client is to hear.
-pub(super) enum Next {
-    Output(Output, Bytes),
-    End(End),
-}
-
-impl Connection<'_> {
-    /// What stands from a place on, once it is there; the end behind all of it.
-    pub(super) async fn next(&self, place: u64, most: usize) -> Next {
-        let mut news = self.session.news.subscribe();
-        let mut state = self.session.state.subscribe();
-        loop {
-            news.mark_unchanged();
-            let end = state.borrow_and_update().end.clone();
-            if let Some((output, bytes)) = self.session.output().next(place, most) {
-                return Next::Output(output, bytes);
-            }
-            if let Some(end) = end {
-                return Next::End(end);
-            }
-            tokio::select! {
-                _ = news.changed() => {}
-                _ = state.changed() => {}
-            }
+    /// The input is over. On a terminal that is a character: whatever is typed behind it is for whoever reads on.
+    pub(super) async fn end_input(&self) {
+        if self.is_tty {
+            return self.order(Order::Bytes(Bytes::from_static(END_OF_FILE))).await;
         }
+        self.input_ended.store(true, Relaxed);
+        self.order(Order::End).await;
     }
 
-    /// Back when somebody else took it over.
-    pub(super) async fn taken_over(&self) -> Close {
-        let mut state = self.session.state.subscribe();
-        let _ = state.wait_for(|state| state.turn != self.turn).await;
-        Close::done("another connection took the terminal over")
+    /// Whether no input may follow.
+    pub(super) fn input_has_ended(&self) -> bool {
+        self.input_ended.load(Relaxed)
     }
 
-    /// The client wants no more of it.
-    pub(super) fn hang_up(&self) {
-        self.session.state.send_modify(|state| state.hung_up = true);
-    }
-
-    /// What the client needs to come back.
-    pub(super) fn introduction(&self, offset: u64) -> String {
-        let resumable_seconds = RESUMABLE.as_secs();
-        Word::Session { session: &self.session.id, resumable_seconds, offset }.text()
-    }
-}
-
-impl Drop for Connection<'_> {
-    fn drop(&mut self) {
-        self.session.state.send_if_modified(|state| {
-            let is_last = state.turn == self.turn;
-            state.connected &= !is_last;
-            is_last
-        });
+    pub(super) fn output(&self) -> MutexGuard<'_, Replay<Output>> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

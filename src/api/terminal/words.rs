@@ -8,7 +8,7 @@ use crate::engine::{Exit, Size};
 /// From the client.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-pub(super) enum Order {
+pub(super) enum Wish {
     /// The window's size.
     Resize { rows: u16, columns: u16 },
     /// A signal, by name.
@@ -80,13 +80,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_known_is_an_order() {
-        let parse = |text: &str| serde_json::from_str::<Order>(text).ok();
+    fn only_what_is_known_is_a_wish() {
+        let parse = |text: &str| serde_json::from_str::<Wish>(text).ok();
         assert_eq!(
             parse(r#"{"type": "resize", "rows": 24, "columns": 80}"#),
-            Some(Order::Resize { rows: 24, columns: 80 })
+            Some(Wish::Resize { rows: 24, columns: 80 })
         );
-        assert_eq!(parse(r#"{"type": "end"}"#), Some(Order::End {}));
+        assert_eq!(parse(r#"{"type": "end"}"#), Some(Wish::End {}));
         for bad in
             ["", "1", "{}", r#"{"type": "x"}"#, r#"{"type": "end", "x": 1}"#, r#"{"type": "resize", "rows": -1}"#]
         {

@@ -125,3 +125,12 @@ async fn a_handler_that_does_not_read_blames_nobody() {
     assert_eq!(closed(&mut peer).await, Some((1000, "late".to_owned())));
     assert!(served.await.unwrap().is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_gone_shows_though_nobody_reads() {
+    let begun = Instant::now();
+    let (peer, served) = begin(1024, pending(), |_| pending()).await;
+    drop(peer);
+    assert_eq!(served.await.unwrap(), None);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
