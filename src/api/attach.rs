@@ -90,8 +90,9 @@ async fn tell(
             return Close::done("");
         }
     }
+    // Where the process goes on, it is the connection that ended.
     let asked = tokio::time::timeout(KNOWN_WITHIN, ending(engine, grant)).await;
-    asked.unwrap_or_else(|_| Close::done("the main process ended"))
+    asked.unwrap_or_else(|_| Close::failed("the connection to the main process broke"))
 }
 
 /// How the process ended. Podman ends the stream a moment before it knows.
