@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -30,6 +31,10 @@ pub enum ServeError {
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
 }
+
+/// How many bytes of a connection may wait in the system to be sent. By default as many as it has room for, megabytes on
+/// a fast network, and Linux tells of room once a third of them went: a slow reader would look like one who takes nothing.
+const MOST_UNSENT: u32 = 128 * 1024;
 
 /// An address that is bound and, where it speaks TLS, has its certificate loaded.
 ///
@@ -83,6 +88,10 @@ pub async fn bind(listen: &[Listen]) -> Result<Vec<Bound>, ServeError> {
         let failed = |cause| ServeError::Bind { address, cause };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
+        // Connections have it from their listener.
+        if let Err(error) = SockRef::from(&listener).set_tcp_notsent_lowat(MOST_UNSENT) {
+            tracing::debug!(%address, %error, "cannot set TCP_NOTSENT_LOWAT");
+        }
         bound.push(Bound { listener, local, tls });
     }
     Ok(bound)

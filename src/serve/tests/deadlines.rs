@@ -75,6 +75,23 @@ async fn a_client_that_reads_nothing_is_dropped() {
     assert!(rest(&mut socket).await.len() < 50_000_000, "it was cut short");
 }
 
+/// However much of it waits in the system: what counts is that it is taken, steadily.
+#[tokio::test]
+async fn a_slow_reader_is_not_one_that_reads_nothing() {
+    let server = Server::plain(Limits { idle: Duration::from_secs(2), ..limits() }).await;
+    let client = tokio::net::TcpSocket::new_v4().unwrap();
+    client.set_recv_buffer_size(16 << 10).unwrap();
+    let mut socket = client.connect(server.address).await.unwrap();
+    socket.write_all(b"GET /send/50000000 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let (begun, mut taken, mut piece) = (Instant::now(), 0, vec![0; 10 << 10]);
+    while begun.elapsed() < Duration::from_secs(10) {
+        let read = socket.read(&mut piece).await.expect("it was not cut");
+        assert!(read > 0, "it was closed after {taken} bytes");
+        taken += read;
+        tokio::time::sleep(Duration::from_millis(read as u64 / 200)).await;
+    }
+}
+
 /// One request over HTTP/2 for that many bytes, by a client whose streams have a window of so many.
 async fn over_http2(server: &Server, bytes: usize, window: u32) -> Http2 {
     let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
