@@ -208,6 +208,22 @@ fn a_file_is_written_whole_or_not_at_all() {
     assert_eq!(scene.ended(), (true, vec!["new".to_owned()]));
 }
 
+/// Before it has its name, whoever waited may have given up.
+#[test]
+fn what_is_taken_back_at_the_last_moment_is_not_there() {
+    let mut scene = Scene::begin("late");
+    assert_eq!(scene.ask(&Ask::Write(plain("/x"))), Tell::Done(0));
+    let mut bytes = Vec::new();
+    [Ask::Data(b"late".to_vec()), Ask::Finish, Ask::Forget].iter().for_each(|ask| ask.encode(&mut bytes));
+    scene.input.as_mut().unwrap().write_all(&bytes).unwrap();
+    assert_eq!(scene.hear(), Tell::Done(0));
+    assert!(!scene.path("/x").exists());
+    // More than waits for the disk at once.
+    let content = vec![7; 70 << 20];
+    assert!(matches!(scene.write(plain("/x"), &content), Tell::Info(info, true) if info.version.size == 70 << 20));
+    assert_eq!(scene.ended(), (true, vec!["x".to_owned()]));
+}
+
 #[test]
 fn what_must_stand_there_is_looked_at() {
     let mut scene = Scene::begin("expect");

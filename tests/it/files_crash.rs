@@ -1,9 +1,10 @@
 //! Whoever dies in the middle of a transfer leaves what was there, and nothing else.
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::files::{BYTES, TAR, at, content, tar};
+use crate::support::processes::with_word_in;
 use crate::support::{Audited, Ledger, Story, eventually};
 
 /// What was announced and has no outcome.
@@ -71,4 +72,39 @@ async fn a_client_that_leaves_is_told_of() {
     assert_ne!(told[0][3], "success");
     assert_eq!(client.read_file("/tmp/x", &[]).await.text(), "old");
     assert_eq!(client.names("/tmp").await, ["x"]);
+}
+
+/// Whoever reads a file to a gateway that is no more hears no end of it: it notices that nobody says that it hears.
+#[tokio::test]
+async fn a_gateway_that_dies_in_a_download_leaves_nobody() {
+    for stop in [false, true] {
+        let Story { client, gateway, site, tenant, podman, .. } = Story::begin().await;
+        client.create_sleeping("c").await;
+        // It takes a while, whoever takes it.
+        client.exec("c", json!("truncate -s 1000000000000 /tmp/large")).await;
+        if stop {
+            client.post("/containers/c/stop?timeout=0", json!(null)).await.ok();
+        }
+        let (id, _) = podman.containers(&tenant.slug).await.remove(0);
+        let installation = Ledger::of(&site).await.installation().await.unwrap();
+        let at_work = async || with_word_in("files", &id).len() + podman.visitors(&installation).await.len();
+        let mut piece = vec![0; 3 << 20];
+        let mut downloads = Vec::new();
+        for path in [at("/content", "/tmp/large"), at("/archive", "/tmp")] {
+            let mut download = client.begin_download(&path).await;
+            download.read_exact(&mut piece).await.unwrap();
+            downloads.push(download);
+        }
+        assert_eq!(at_work().await, 2);
+        // In the middle of it, and not while it waits for whoever takes it.
+        let taking = downloads.into_iter().map(|mut download| {
+            tokio::spawn(async move { tokio::io::copy(&mut download, &mut tokio::io::sink()).await })
+        });
+        let taking: Vec<_> = taking.collect();
+        drop(gateway);
+        let begun = std::time::Instant::now();
+        eventually("nobody is left", || async { (at_work().await == 0).then_some(()) }).await;
+        println!("gone after {:?}", begun.elapsed());
+        drop(taking);
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::files::{TarEntry, at, tar};
-use crate::support::{Client, Story};
+use crate::support::{Client, Site, Story};
 
 /// A story for a running and a stopped container of alpine.
 async fn both(client: &Client, story: impl AsyncFn(&Client, bool)) {
@@ -199,6 +199,51 @@ async fn an_archive_that_may_not_be_changes_nothing() {
         assert_eq!(client.file_info("/etc").await["type"], "directory");
     })
     .await;
+}
+
+/// What is mounted in a container cannot be replaced, nor what is read-only there written: nothing of the rest is, either.
+#[tokio::test]
+async fn an_archive_that_meets_a_mount_changes_nothing() {
+    let site = Site::new();
+    let shared = site.dir.join("fixed");
+    std::fs::create_dir_all(shared.join("sub")).unwrap();
+    let tenant = site.tenant();
+    let site = site.with(&format!("[shares.fixed]\npath = {shared:?}\ntenants = [{:?}]", tenant.slug));
+    let gateway = site.start().await;
+    let client = &gateway.client(&site.token(&tenant.login("operator")));
+    client.create_with("c", json!({"volumes": {"fixed": "/mnt/fixed"}})).await;
+    let hosts = client.read_file("/etc/hosts", &[]).await.text();
+    let etc = client.names("/etc").await;
+    let others: Vec<String> = (0..20).map(|number| format!("etc/new-{number}")).collect();
+    let others: Vec<TarEntry<'_>> = others.iter().map(|name| (b'0', name.as_str(), "", b"new".as_slice())).collect();
+    for (last, words) in [
+        ((b'0', "etc/hosts", "", b"mine".as_slice()), "mounted"),
+        ((b'0', "mnt/fixed/x", "", b""), "read-only"),
+        ((b'5', "mnt/fixed/dir", "", b""), "read-only"),
+        ((b'0', "mnt/fixed/sub/x", "", b""), "read-only"),
+    ] {
+        let refused = client.unpack("/", tar(&[&others[..], &[last]].concat())).await;
+        let said = refused.refused(409, "PodmanAPIError").to_string();
+        assert!(said.contains(words), "{said}");
+        assert_eq!(client.names("/etc").await, etc, "{}", last.1);
+    }
+    assert_eq!(client.read_file("/etc/hosts", &[]).await.text(), hosts);
+    client.unpack("/", tar(&others)).await.ok();
+}
+
+/// Their size says nothing of what is in them.
+#[tokio::test]
+async fn what_the_kernel_makes_up_is_no_file() {
+    let Story { client, .. } = &Story::begin().await;
+    client.create_sleeping("c").await;
+    for path in ["/proc/version", "/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled"] {
+        client.read_file(path, &[]).await.refused(409, "PodmanAPIError");
+        client.get(&at("/archive", path)).await.refused(409, "PodmanAPIError");
+        assert_eq!(client.file_info(path).await["type"], "file");
+    }
+    let moved = rename(client, "/proc/version", "/tmp/version", false).await;
+    assert!(moved.status >= 400, "{}", moved.text());
+    assert!(client.names("/tmp").await.is_empty());
 }
 
 #[tokio::test]

@@ -22,6 +22,12 @@ pub fn with_word(word: &str) -> BTreeSet<u32> {
     all().filter(|pid| words(*pid).iter().any(|found| found == word)).collect()
 }
 
+/// Those of a container, by its full id.
+pub fn with_word_in(word: &str, id: &str) -> BTreeSet<u32> {
+    let within = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(id));
+    with_word(word).into_iter().filter(within).collect()
+}
+
 /// How many files a process has open, but for those of its database, whose connections come as they are needed and
 /// stay.
 pub fn open_files(pid: u32) -> usize {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::DEEPEST;
 use super::place::{group, info, kind, look_at, readable, user};
-use super::read::regular;
+use super::read::{content, regular};
 use super::talk::{Outcome, Trouble};
 use super::write::write_all;
 use podgate_agent::protocol::files::{FILES_CHUNK, Info, Kind, Reason, Time};
@@ -62,6 +62,7 @@ fn copy_file(
     let source = openat(from, name, flags, Mode::empty())?;
     let stat = fstat(&source)?;
     regular(&stat)?;
+    content(&source)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(to, new_name, flags, Mode::RUSR | Mode::WUSR)?;
     let mut buffer = vec![0; FILES_CHUNK];

@@ -92,7 +92,7 @@ impl Server {
             Ask::Unpack { path, token } => unpack::unpack(&mut self.talk, &path, token),
             Ask::Forget => Ok(Tell::Done(0)),
             // What was on its way when its beginning was refused.
-            Ask::Entry(_) | Ask::Data(_) | Ask::Finish => return Ok(None),
+            Ask::Entry(_) | Ask::Data(_) | Ask::Finish | Ask::Heard => return Ok(None),
         }
         .map(Some)
     }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{Dir, Mode, OFlags, fstat, fstatfs, openat};
+use rustix::fs::{Dir, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use super::place::{Place, info, info_at, kind, look_at, readable};
+use super::place::{Place, info, info_at, is_view, kind, look_at, readable};
 use super::read::{regular, send};
 use super::talk::{Outcome, Talk, Trouble};
 use super::{DEEPEST, OWN};
@@ -14,20 +14,6 @@ use podgate_agent::protocol::files::{Entry, Info, Kind, Reason, Tell};
 
 /// Files with several names of which the first is known, at most. The rest are sent once for each name.
 const MOST_NAMES: usize = 65_536;
-
-/// File systems that are views of the kernel: what is in them is no file. From linux/magic.h.
-const VIEWS: &[u64] = &[
-    0x9fa0,      // proc
-    0x6265_6572, // sysfs
-    0x0027_e0eb, // cgroup
-    0x6367_7270, // cgroup2
-    0x1cd1,      // devpts
-    0x1980_0202, // mqueue
-    0xcafe_4a11, // bpf
-    0x6462_6720, // debugfs
-    0x7472_6163, // tracefs
-    0x7363_6673, // securityfs
-];
 
 /// Names in the tree begin with the last of the path; that of the root, which has none, with nothing.
 pub(super) fn pack(talk: &mut Talk, path: &[u8]) -> Outcome<Tell> {
@@ -37,6 +23,7 @@ pub(super) fn pack(talk: &mut Talk, path: &[u8]) -> Outcome<Tell> {
     let stat = place.look()?.ok_or(Errno::NOENT)?;
     let mut packer = Packer { talk, names: HashMap::new(), skip_own: is_root };
     match kind(&stat) {
+        Kind::File if is_view(&place.dir) => return Err(Trouble::of(Reason::Special)),
         Kind::File | Kind::Directory | Kind::Link => packer.pack(place.dir.as_fd(), &place.name, &name, 0)?,
         _ => return Err(Trouble::of(Reason::Special)),
     }
@@ -75,7 +62,7 @@ impl Packer<'_> {
             Err(errno) => return Err(errno.into()),
         };
         let stat = fstat(&file)?;
-        if regular(&stat).is_err() {
+        if regular(&stat).is_err() || is_view(&file) {
             return Ok(());
         }
         let info = info(&stat);
@@ -108,7 +95,7 @@ impl Packer<'_> {
         if !path.is_empty() {
             self.entry(path, info(&fstat(&dir)?))?;
         }
-        if fstatfs(&dir).is_ok_and(|found| VIEWS.contains(&found.f_type.cast_unsigned())) {
+        if is_view(&dir) {
             return Ok(());
         }
         for entry in Dir::read_from(&dir)? {

@@ -4,8 +4,8 @@ use std::ffi::CString;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, mkdirat, openat, openat2, readlinkat,
-    statat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fstatfs, mkdirat, openat, openat2,
+    readlinkat, statat,
 };
 use rustix::io::Errno;
 
@@ -14,6 +14,20 @@ use podgate_agent::protocol::files::{Info, Kind, Owner, Reason, Tell, Time, Vers
 
 /// As many links as Linux follows.
 const MOST_LINKS: usize = 40;
+
+/// File systems that are views of the kernel: what is in them is no file. From linux/magic.h.
+const VIEWS: &[u64] = &[
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x1cd1,      // devpts
+    0x1980_0202, // mqueue
+    0xcafe_4a11, // bpf
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+];
 
 pub(super) struct Place {
     pub dir: OwnedFd,
@@ -92,6 +106,11 @@ pub(super) fn look_at(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> Outcome<Opt
 pub(super) fn info_at(dir: BorrowedFd<'_>, name: &std::ffi::CStr, stat: &Stat) -> Outcome<Info> {
     let target = if kind(stat) == Kind::Link { readlinkat(dir, name, Vec::new())?.into_bytes() } else { Vec::new() };
     Ok(Info { target, ..info(stat) })
+}
+
+/// Whether something that is open belongs to a view of the kernel.
+pub(super) fn is_view(open: impl AsFd) -> bool {
+    fstatfs(open).is_ok_and(|found| VIEWS.contains(&found.f_type.cast_unsigned()))
 }
 
 pub(super) fn kind(stat: &Stat) -> Kind {

@@ -4,7 +4,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, statat};
 use rustix::io::{Errno, pread};
 
-use super::place::{info, kind};
+use super::place::{info, is_view, kind};
 use super::talk::{Outcome, Talk, Trouble};
 use podgate_agent::protocol::files::{FILES_CHUNK, Info, Kind, Reason, Tell};
 
@@ -17,7 +17,13 @@ pub(super) fn open(path: &[u8]) -> Outcome<(OwnedFd, Info)> {
     let file = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
     let stat = fstat(&file)?;
     regular(&stat)?;
+    content(&file)?;
     Ok((file, info(&stat)))
+}
+
+/// What the kernel makes up as it is read has no size to promise.
+pub(super) fn content(file: &OwnedFd) -> Outcome<()> {
+    if is_view(file) { Err(Trouble::of(Reason::Special)) } else { Ok(()) }
 }
 
 pub(super) fn regular(stat: &Stat) -> Outcome<()> {

@@ -6,12 +6,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio::{stdin, stdout};
 
-use podgate_agent::protocol::files::{Ask, FILES_CHUNK, Reason, Refusal, Tell};
-use podgate_agent::protocol::{Decoder, Frame};
+use podgate_agent::protocol::files::{Ask, FILES_CHUNK, MOST_UNHEARD, Reason, Refusal, Tell};
+use podgate_agent::protocol::{Decoder, Frame, SILENCE};
 
-/// How long the gateway may say nothing. It has deadlines of its own, which are shorter; this is for one that is gone
-/// without a word.
-const PATIENCE: Timespec = Timespec { tv_sec: 900, tv_nsec: 0 };
+/// How long the gateway may say nothing where it has the next word, and all that it says comes from a client; it has
+/// deadlines of its own.
+const OF_A_CLIENT: Timespec = Timespec { tv_sec: 4000, tv_nsec: 0 };
+
+/// The same where it waits for nobody.
+const OF_ITS_OWN: Timespec = Timespec { tv_sec: SILENCE.as_secs().cast_signed(), tv_nsec: 0 };
+
+/// The same where it has much to hear, and tells that it does.
+const ANSWER: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// How often something that takes long says that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
@@ -34,22 +42,46 @@ pub(super) struct Talk {
     buffer: Vec<u8>,
     said: Vec<u8>,
     last: Instant,
+    /// Bytes that were said since anything was heard.
+    unheard: usize,
 }
 
 impl Default for Talk {
     fn default() -> Self {
-        Self { heard: Decoder::default(), buffer: vec![0; FILES_CHUNK], said: Vec::new(), last: Instant::now() }
+        let (heard, buffer) = (Decoder::default(), vec![0; FILES_CHUNK]);
+        Self { heard, buffer, said: Vec::new(), last: Instant::now(), unheard: 0 }
     }
 }
 
 impl Talk {
     /// What is asked next.
     pub(super) fn next(&mut self) -> Outcome<Ask> {
+        self.await_ask(OF_ITS_OWN)
+    }
+
+    /// The next piece of what was begun.
+    pub(super) fn more(&mut self) -> Outcome<Ask> {
+        self.await_ask(OF_A_CLIENT)
+    }
+
+    fn await_ask(&mut self, patience: Timespec) -> Outcome<Ask> {
         loop {
-            if let Some(ask) = self.heard.next().map_err(|_| Trouble::Gone)? {
+            if let Some(ask) = self.asked()? {
                 return Ok(ask);
             }
-            self.hear(Some(&PATIENCE))?;
+            if !self.hear(patience)? {
+                return Err(Trouble::Gone);
+            }
+        }
+    }
+
+    /// What was asked and not looked at yet.
+    fn asked(&mut self) -> Outcome<Option<Ask>> {
+        loop {
+            match self.heard.next().map_err(|_| Trouble::Gone)? {
+                Some(Ask::Heard) => {}
+                ask => return Ok(ask),
+            }
         }
     }
 
@@ -66,6 +98,11 @@ impl Talk {
             }
         }
         self.last = Instant::now();
+        self.unheard += self.said.len();
+        // Whoever takes so much and says nothing is nobody.
+        if self.unheard >= MOST_UNHEARD && !self.hear(ANSWER)? {
+            return Err(Trouble::Gone);
+        }
         Ok(())
     }
 
@@ -73,10 +110,10 @@ impl Talk {
     pub(super) fn still(&mut self) -> Outcome<()> {
         // It may have come together with the question.
         loop {
-            if let Some(ask) = self.heard.next().map_err(|_| Trouble::Gone)? {
+            if let Some(ask) = self.asked()? {
                 return Err(if ask == Ask::Forget { Trouble::Forgotten } else { Trouble::Gone });
             }
-            if !self.hear(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
+            if !self.hear(NOW)? {
                 break;
             }
         }
@@ -89,11 +126,10 @@ impl Talk {
     }
 
     /// Takes what there is to hear; whether there was anything in that time. The end is `Gone`.
-    fn hear(&mut self, patience: Option<&Timespec>) -> Outcome<bool> {
+    fn hear(&mut self, patience: Timespec) -> Outcome<bool> {
         let stdin = stdin();
         let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
-        match poll(&mut waiting, patience) {
-            Ok(0) if patience == Some(&PATIENCE) => return Err(Trouble::Gone),
+        match poll(&mut waiting, Some(&patience)) {
             Ok(0) => return Ok(false),
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(true),
@@ -102,6 +138,7 @@ impl Talk {
         match rustix::io::read(stdin, &mut self.buffer[..]) {
             Ok(0) => Err(Trouble::Gone),
             Ok(count) => {
+                self.unheard = 0;
                 self.heard.push(&self.buffer[..count]);
                 Ok(true)
             }

@@ -4,8 +4,8 @@ use std::ffi::{CStr, CString};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags, linkat, mkdirat, openat, openat2, renameat,
-    renameat_with, symlinkat, unlinkat,
+    AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes, StatxFlags,
+    fstatvfs, linkat, mkdirat, openat, openat2, renameat, renameat_with, statx, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -26,7 +26,7 @@ pub(super) fn unpack(talk: &mut Talk, path: &[u8], token: u64) -> Outcome<Tell> 
     talk.tell(&Tell::Done(0))?;
     let mut open: Option<(OwnedFd, Entry)> = None;
     loop {
-        match talk.next()? {
+        match talk.more()? {
             Ask::Data(bytes) => write_all(&open.as_ref().ok_or(Trouble::Gone)?.0, &bytes)?,
             Ask::Entry(entry) => {
                 finish(open.take())?;
@@ -208,6 +208,9 @@ impl Merge<'_> {
             if kind(&stat) != Kind::Directory {
                 match there {
                     Some(Kind::Directory) => return Err(Trouble::of(Reason::Directory)),
+                    Some(Kind::File | Kind::Link) if !self.act && is_mounted(target, name) => {
+                        return Err(Trouble::of(Reason::Mounted));
+                    }
                     None | Some(Kind::File | Kind::Link) => self.place(staged, name, target.as_fd())?,
                     Some(_) => return Err(Trouble::of(Reason::Special)),
                 }
@@ -240,7 +243,7 @@ impl Merge<'_> {
 
     fn place(&mut self, staged: BorrowedFd<'_>, name: &CStr, target: BorrowedFd<'_>) -> Outcome<()> {
         if !self.act {
-            return Ok(());
+            return writable(target);
         }
         match renameat(staged, name, target, name) {
             // Something else is mounted there.
@@ -251,7 +254,7 @@ impl Merge<'_> {
 
     fn place_directory(&mut self, staged: BorrowedFd<'_>, name: &CStr, target: BorrowedFd<'_>) -> Outcome<()> {
         if !self.act {
-            return Ok(());
+            return writable(target);
         }
         match renameat_with(staged, name, target, name, RenameFlags::NOREPLACE) {
             Err(Errno::XDEV) => self.carry(staged, name, target),
@@ -272,4 +275,15 @@ impl Merge<'_> {
         }
         placed
     }
+}
+
+/// Whether something else is mounted at that name: then nothing takes its place.
+fn is_mounted(dir: impl AsFd, name: &CStr) -> bool {
+    let found = statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Whether anything may be put into a directory.
+fn writable(dir: BorrowedFd<'_>) -> Outcome<()> {
+    if fstatvfs(dir)?.f_flag.contains(StatVfsMountFlags::RDONLY) { Err(Errno::ROFS.into()) } else { Ok(()) }
 }

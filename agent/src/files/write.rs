@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fchown, fstat, fsync, linkat, openat, renameat, renameat_with,
+    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fchown, fdatasync, fstat, fsync, linkat, openat, renameat, renameat_with,
     unlinkat,
 };
 use rustix::io::Errno;
@@ -18,14 +18,26 @@ use podgate_agent::protocol::files::{Ask, Expect, Owner, Reason, Tell, Write};
 /// Of a file that replaces none.
 const MODE: u32 = 0o644;
 
+/// How many bytes may be on their way to the disk: whoever waits for all of it at the end waits that long.
+const MOST_UNFLUSHED: usize = 64 * 1024 * 1024;
+
 pub(super) fn write(talk: &mut Talk, ask: &Write, own_files: Option<&OwnedFd>) -> Outcome<Tell> {
     let (place, found) = Place::find(&ask.path)?.end_of_links()?;
     check(found.as_ref(), ask.expect)?;
     let mut draft = Draft::begin(place.dir.as_fd(), ask.token, own_files)?;
     talk.tell(&Tell::Done(0))?;
+    let mut unflushed = 0;
     loop {
-        match talk.next()? {
-            Ask::Data(bytes) => write_all(&draft.file, &bytes)?,
+        match talk.more()? {
+            Ask::Data(bytes) => {
+                write_all(&draft.file, &bytes)?;
+                unflushed += bytes.len();
+                if unflushed >= MOST_UNFLUSHED {
+                    fdatasync(&draft.file)?;
+                    unflushed = 0;
+                    talk.alive()?;
+                }
+            }
             Ask::Finish => break,
             Ask::Forget => return Err(Trouble::Forgotten),
             _ => return Err(Trouble::Gone),
@@ -41,6 +53,8 @@ pub(super) fn write(talk: &mut Talk, ask: &Write, own_files: Option<&OwnedFd>) -
     fchown(&draft.file, user(owner), group(owner))?;
     fchmod(&draft.file, Mode::from_raw_mode(mode))?;
     fsync(&draft.file)?;
+    // That may have taken longer than anybody waited.
+    talk.still()?;
     draft.place(&place.name, ask.expect == Expect::Nothing)?;
     Ok(Tell::Info(info(&fstat(&draft.file)?), old.is_none()))
 }

@@ -122,11 +122,11 @@ impl Content {
         }
         let range = range.0.filter(|_| if_range.0.is_none_or(|wanted| wanted == tag));
         let bytes = "bytes".to_owned();
-        let body = |files: Files, from, length| {
-            let pieces = files.read(from, length).map_err(cut).inspect_ok(move |_| {
+        let body = async |files: Files, from, length| {
+            let pieces = files.read(from, length).await?.map_err(cut).inspect_ok(move |_| {
                 let _still = &used;
             });
-            Binary(Body::from_bytes_stream(pieces))
+            Ok::<_, Error>(Binary(Body::from_bytes_stream(pieces)))
         };
         let size = info.size;
         Ok(match Part::of(range.as_deref(), size) {
@@ -135,11 +135,11 @@ impl Content {
                 let disposition = format!("attachment; filename*=UTF-8''{name}");
                 let modified = info.modified.date().map(http_date).unwrap_or_default();
                 let kept = "private, no-cache".to_owned();
-                ContentResponse::Whole(body(files, 0, size), tag, modified, bytes, size, disposition, kept)
+                ContentResponse::Whole(body(files, 0, size).await?, tag, modified, bytes, size, disposition, kept)
             }
             Part::Range { from, length } => {
                 let range = format!("bytes {from}-{}/{size}", from + length - 1);
-                ContentResponse::Part(body(files, from, length), tag, range, bytes, length)
+                ContentResponse::Part(body(files, from, length).await?, tag, range, bytes, length)
             }
             Part::Outside => {
                 let message = format!("the file has {size} bytes");

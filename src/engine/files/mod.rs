@@ -78,29 +78,30 @@ impl Files {
         self.have_info(&Ask::Open { path: path.as_str().into() }).await.map(|(info, _)| info)
     }
 
-    /// Bytes of the file that was opened, all of them or an error.
-    pub fn read(self, from: u64, length: u64) -> impl Stream<Item = Result<Bytes>> + Send {
-        let state = Some((self, Some(Ask::Read { from, length }), length));
-        stream::unfold(state, |state| async {
-            let (mut files, ask, left) = state?;
-            match files.next_bytes(ask, left).await {
+    /// Bytes of the file that was opened, all of them or an error. They are asked for at once: whoever is to have them may
+    /// take its time.
+    pub async fn read(
+        mut self,
+        from: u64,
+        length: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
+        self.visit.say(&Ask::Read { from, length }).await?;
+        Ok(stream::unfold(Some((self, length)), |state| async {
+            let (mut files, left) = state?;
+            match files.next_bytes(left).await {
                 Ok(Some(bytes)) => {
                     let left = left - bytes.len() as u64;
-                    Some((Ok(bytes), Some((files, None, left))))
+                    Some((Ok(bytes), Some((files, left))))
                 }
                 Ok(None) => None,
                 Err(error) => Some((Err(error), None)),
             }
-        })
+        }))
     }
 
     /// The next bytes of so many that are to come; none at their end.
-    async fn next_bytes(&mut self, ask: Option<Ask>, left: u64) -> Result<Option<Bytes>> {
-        let visit = &mut self.visit;
-        if let Some(ask) = ask {
-            visit.say(&ask).await?;
-        }
-        match visit.hear().await? {
+    async fn next_bytes(&mut self, left: u64) -> Result<Option<Bytes>> {
+        match self.visit.hear().await? {
             Tell::Data(bytes) if bytes.len() as u64 <= left => Ok(Some(bytes.into())),
             Tell::Done(_) if left == 0 => Ok(None),
             other => Err(nonsense(&other)),

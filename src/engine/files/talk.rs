@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use podgate_agent::protocol::files::{Ask, FILES_VERSION, Tell};
+use podgate_agent::protocol::files::{Ask, FILES_VERSION, HEARD_EVERY, Tell};
 use podgate_agent::protocol::{Decoder, Frame};
 
 use super::meaning::refused;
@@ -38,6 +38,8 @@ struct Heard {
     decoder: Decoder<Tell>,
     tells: VecDeque<Tell>,
     complaints: Vec<u8>,
+    /// Bytes that came and that the agent was not told of yet.
+    untold: usize,
 }
 
 impl Talk {
@@ -61,6 +63,10 @@ impl Talk {
                 None => {
                     let said = tokio::time::timeout(self.patience, self.outputs.next()).await;
                     self.heard.take(said.map_err(|_| silent())??)?;
+                    if self.heard.untold >= HEARD_EVERY {
+                        self.heard.untold = 0;
+                        self.say(&Ask::Heard).await?;
+                    }
                 }
             }
         }
@@ -101,6 +107,7 @@ impl Heard {
                 Ok(())
             }
             Some((Output::Stdout, bytes)) => {
+                self.untold += bytes.len();
                 self.decoder.push(&bytes);
                 while let Some(tell) = self.decoder.next().map_err(failure::unreadable)? {
                     self.tells.push_back(tell);

@@ -5,6 +5,9 @@
 //! written, and nothing of it is seen under its name before [`Ask::Finish`] was answered. [`Ask::Forget`] takes back
 //! whatever was begun, and so does the end of the agent's input.
 //!
+//! That end may get lost on the way where much is said when the other side goes (conmon). So the gateway says [`Ask::Heard`]
+//! after every [`HEARD_EVERY`] bytes, and an agent that said [`MOST_UNHEARD`] waits for a word.
+//!
 //! Paths are absolute, or relative to an archive's own directory, as bytes: Linux knows no other names.
 
 mod wire;
@@ -13,7 +16,13 @@ mod wire;
 mod tests;
 
 /// Which language this is.
-pub const FILES_VERSION: u8 = 1;
+pub const FILES_VERSION: u8 = 2;
+
+/// After how many bytes the gateway says that it hears.
+pub const HEARD_EVERY: usize = 1024 * 1024;
+
+/// How many bytes the agent says to nobody: with what the gateway may not have told yet, more than fits between them.
+pub const MOST_UNHEARD: usize = 8 * 1024 * 1024;
 
 /// The most bytes in one [`Ask::Data`] or [`Tell::Data`].
 pub const FILES_CHUNK: usize = 64 * 1024;
@@ -106,6 +115,8 @@ pub enum Ask {
     Finish,
     /// Nothing of it is wanted. Answered by `Done`, also where nothing was begun.
     Forget,
+    /// Some of the answer came. Not answered, and may come at any time.
+    Heard,
 }
 
 /// From the agent.

@@ -28,6 +28,7 @@ fn asks() -> Vec<Ask> {
         Ask::Data(vec![0; FILES_CHUNK]),
         Ask::Finish,
         Ask::Forget,
+        Ask::Heard,
     ]
 }
 

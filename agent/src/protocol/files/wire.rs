@@ -108,6 +108,7 @@ impl Frame for Ask {
             }
             Self::Finish => 141,
             Self::Forget => 142,
+            Self::Heard => 143,
         }
     }
 
@@ -139,6 +140,7 @@ impl Frame for Ask {
             140 => Self::Data(fields.rest()),
             141 => Self::Finish,
             142 => Self::Forget,
+            143 => Self::Heard,
             _ => return Err(Malformed),
         })
     }
