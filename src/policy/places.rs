@@ -71,10 +71,6 @@ impl Places {
         let held = all.entry(key.clone()).or_default();
         if held.used < limit {
             held.used += 1;
-            // Two places that come free at once may wake one who waits only: that one wakes the next.
-            if held.used < limit && held.waiting > 0 {
-                held.freed.notify_one();
-            }
             // Dropping `waits` needs the lock.
             drop(all);
             return Ok(Place { places: self.clone(), key });
@@ -116,6 +112,46 @@ impl Drop for Place {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.places.change(&self.key, |held| held.waiting -= 1);
+        self.places.change(&self.key, |held| {
+            held.waiting -= 1;
+            // Two places that come free at once may wake one who waits only, and who was woken may have gone since: each
+            // wakes the next.
+            held.freed.notify_one();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::domain::TenantSlug;
+
+    #[test]
+    fn who_was_woken_and_left_wakes_the_next() {
+        let places = Places::default();
+        let tenant = Tenant { id: "1".into(), slug: TenantSlug::parse("acme").unwrap() };
+        let take = |waits| places.take(&tenant, Resource::Execs, 1, 2, waits);
+        let waiting = || match take(None) {
+            Err(Full::Wait(waiting)) => waiting,
+            _ => panic!("it is not taken"),
+        };
+        let Ok(place) = take(None) else { panic!("it is not free") };
+        let (first, second) = (waiting(), waiting());
+        assert!(matches!(take(None), Err(Full::Queue)));
+        let now = &mut Context::from_waker(Waker::noop());
+        let mut wakes = pin!(second.freed());
+        {
+            let mut leaves = pin!(first.freed());
+            assert!(leaves.as_mut().poll(now).is_pending() && wakes.as_mut().poll(now).is_pending());
+            drop(place);
+            assert!(leaves.poll(now).is_ready() && wakes.as_mut().poll(now).is_pending());
+        }
+        // Its client leaves before it looks.
+        drop(first);
+        assert!(wakes.poll(now).is_ready());
+        assert!(take(None).is_ok());
     }
 }
