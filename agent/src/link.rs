@@ -1,9 +1,9 @@
 //! The way to the gateway: orders on standard input, reports on standard output.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use podgate_agent::protocol::{Decoder, Frame, Malformed, Order, Report, SILENCE, UNHEARD};
+use podgate_agent::protocol::{ANSWER, Decoder, Frame, Malformed, Order, Report, SILENCE, UNHEARD};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::stdio::{stdin, stdout};
@@ -25,9 +25,6 @@ struct Unheard {
     since: Instant,
     bytes: usize,
 }
-
-/// How long the gateway may take to answer for much.
-const ANSWER: Duration = Duration::from_secs(1);
 
 impl Link {
     pub fn new() -> io::Result<Self> {

@@ -1,13 +1,16 @@
 //! The agent inside the container, at work (`podgate_agent::protocol`): it ends a command and all that it started at its
 //! deadline, when it says too much, and when this side is gone, which is what dropping does.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use podgate_agent::protocol::{self, ALIVE_EVERY, CHUNK, Decoder, Failure, Frame, Order, Report, Stage, Start, WINDOW};
+use podgate_agent::protocol::{
+    self, ALIVE_AFTER, ALIVE_EVERY, CHUNK, Decoder, Failure, Frame, Order, Report, Stage, Start, WINDOW,
+};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::exec::{ExecRequest, Process, Session, never_ran};
 use super::frames::Output;
@@ -53,11 +56,13 @@ pub(super) struct Reports {
 
 /// Whether the agent has to be told that somebody is there.
 struct Ear {
-    /// Something was said since.
-    heard: AtomicBool,
+    /// Bytes that were said since.
+    heard: AtomicUsize,
     /// Somebody waits for what is said next.
     listens: AtomicBool,
     change: Notify,
+    /// So much was said that it has to be told now.
+    much: Notify,
 }
 
 /// How many bytes of input it would take.
@@ -135,7 +140,7 @@ impl ExecRequest {
 impl Agent {
     fn new(session: Session, Hijacked { input, outputs }: Hijacked) -> Self {
         let credit = Arc::new(Credit { bytes: Mutex::new(WINDOW), more: Notify::new() });
-        let ear = Arc::new(Ear { heard: false.into(), listens: false.into(), change: Notify::new() });
+        let ear = Arc::new(Ear { heard: 0.into(), listens: false.into(), change: Notify::new(), much: Notify::new() });
         let input = Arc::new(tokio::sync::Mutex::new(input));
         let answering = AbortOnDrop(tokio::spawn(answer(Arc::clone(&ear), Arc::clone(&input))));
         let orders = Orders { input, frame: Vec::new(), credit: Arc::clone(&credit), _answering: answering };
@@ -165,10 +170,15 @@ impl Orders {
         self.input.lock().await.write(&self.frame).await
     }
 
+    /// Waits until some of so many bytes of input would be taken; how many, and they have to be sent.
+    pub(super) async fn room(&self, most: usize) -> usize {
+        self.credit.spend(most.min(CHUNK)).await
+    }
+
     /// Gives input as fast as it is taken. Somebody has to read the reports meanwhile.
     pub(super) async fn feed(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
         while !bytes.is_empty() {
-            let taken = self.credit.spend(bytes.len().min(CHUNK)).await;
+            let taken = self.room(bytes.len()).await;
             let (now, later) = bytes.split_at(taken);
             self.send(&Order::Input(now.to_vec())).await?;
             bytes = later;
@@ -186,7 +196,10 @@ impl Reports {
                 Some(report) => return Ok(Some(report)),
                 None => match self.ear.listening(self.outputs.next()).await? {
                     None => return Ok(None),
-                    Some((Output::Stdout, bytes)) => self.decoder.push(&bytes),
+                    Some((Output::Stdout, bytes)) => {
+                        self.ear.heard(bytes.len());
+                        self.decoder.push(&bytes);
+                    }
                     Some((Output::Stderr, words)) => {
                         let room = MAX_WORDS - self.words.len();
                         self.words.extend_from_slice(&words[..words.len().min(room)]);
@@ -201,18 +214,21 @@ impl Reports {
 async fn answer(ear: Arc<Ear>, input: Arc<tokio::sync::Mutex<Input>>) {
     let mut alive = Vec::new();
     Order::Alive.encode(&mut alive);
+    // Half of the time at most, each: sooner where much is said.
+    let pause = async || drop(timeout(ALIVE_EVERY / 2, ear.much.notified()).await);
     loop {
         let change = ear.change.notified();
-        if ear.listens.load(Ordering::Acquire) && !ear.heard.swap(false, Ordering::AcqRel) {
+        if ear.listens.load(Ordering::Acquire) && ear.heard.load(Ordering::Acquire) == 0 {
             change.await;
             continue;
         }
         // The first is the order that it waits for; where it is gone, the reports tell.
-        tokio::time::sleep(ALIVE_EVERY / 2).await;
+        pause().await;
+        ear.heard.store(0, Ordering::Release);
         if input.lock().await.write(&alive).await.is_err() {
             return;
         }
-        tokio::time::sleep(ALIVE_EVERY / 2).await;
+        pause().await;
     }
 }
 
@@ -221,9 +237,13 @@ impl Ear {
     async fn listening<T>(&self, next: impl Future<Output = T>) -> T {
         let _listening = Listening(self);
         self.listens.store(true, Ordering::Release);
-        let next = next.await;
-        self.heard.store(true, Ordering::Release);
-        next
+        next.await
+    }
+
+    fn heard(&self, bytes: usize) {
+        if self.heard.fetch_add(bytes, Ordering::AcqRel) + bytes >= ALIVE_AFTER {
+            self.much.notify_one();
+        }
     }
 }
 

@@ -9,8 +9,9 @@
 //! agent always reads on and notices signals and the end. The other way the pipe itself holds the command back.
 //!
 //! The end of the agent's input may get lost on the way where much is said when the other side goes (conmon). So whatever is
-//! said, the gateway answers with `Alive` within [`ALIVE_EVERY`], and goes on to while it does not read. An agent that can say
-//! more than [`UNHEARD`] bytes for a second, or anything for [`SILENCE`], and hears nothing, is alone.
+//! said, the gateway answers with `Alive` within [`ALIVE_EVERY`], sooner after [`ALIVE_AFTER`], and goes on to while it does
+//! not read. An agent that can say more than [`UNHEARD`] bytes in [`ANSWER`], or anything for [`SILENCE`], and hears nothing,
+//! is alone.
 //!
 //! Either side takes the other for hostile: whoever owns the container can replace the agent or write in its name.
 
@@ -35,8 +36,14 @@ pub const PATH: &str = "/.podgate/podgate-agent";
 /// How often the gateway says that it is there, while something is said or it does not read.
 pub const ALIVE_EVERY: Duration = Duration::from_millis(500);
 
+/// After how many bytes it says so sooner.
+pub const ALIVE_AFTER: usize = 1024 * 1024;
+
 /// More bytes than fit between the agent and the gateway: who can say so many was heard, or there is nobody.
 pub const UNHEARD: usize = 4 * 1024 * 1024;
+
+/// How long the gateway may take to answer for so many.
+pub const ANSWER: Duration = Duration::from_millis(700);
 
 /// How long nothing may be heard after something was said.
 pub const SILENCE: Duration = Duration::from_secs(30);
