@@ -4,8 +4,8 @@ use std::ffi::{CStr, CString};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fchown, fdatasync, fstat, fsync, linkat, openat, renameat, renameat_with,
-    unlinkat,
+    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fchown, fdatasync, fstat, fsync, linkat, openat, renameat,
+    renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 

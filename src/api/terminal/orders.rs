@@ -73,7 +73,8 @@ impl Orders {
 
     /// Takes the next that need not wait for input to be read, once there is one, in the same way.
     pub(super) async fn take_urgent(&self) -> Order {
-        self.take_at(|orders| orders.iter().position(|order| matches!(order, Order::Signal(_) | Order::Resize(_)))).await
+        self.take_at(|orders| orders.iter().position(|order| matches!(order, Order::Signal(_) | Order::Resize(_))))
+            .await
     }
 
     async fn take_at(&self, place: impl Fn(&VecDeque<Order>) -> Option<usize>) -> Order {

@@ -80,11 +80,7 @@ impl Files {
 
     /// Bytes of the file that was opened, all of them or an error. They are asked for at once: whoever is to have them may
     /// take its time.
-    pub async fn read(
-        mut self,
-        from: u64,
-        length: u64,
-    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
+    pub async fn read(mut self, from: u64, length: u64) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
         self.visit.say(&Ask::Read { from, length }).await?;
         Ok(stream::unfold(Some((self, length)), |state| async {
             let (mut files, left) = state?;
