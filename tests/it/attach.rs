@@ -109,7 +109,9 @@ async fn attachments_hold_no_workers() {
     for _ in 0..8 {
         peers.push(client.websocket("/containers/parrot/attach").await);
     }
-    assert_eq!(client.get("/metrics").await.json()["active_threads"], 0);
+    // Whoever looks after all containers has one now and then.
+    let idle = || async { (client.get("/metrics").await.json()["active_threads"] == 0).then_some(()) };
+    eventually("that nobody has a worker", idle).await;
     assert_eq!(client.exec("parrot", json!("echo hi")).await, "hi\n");
     peers[3].send("\0hello\n").await;
     for peer in &mut peers {
