@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
 use futures_util::StreamExt;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 
 use super::caller::{Caller, Exec as ExecScope};
+use super::framed::{STDIN, framed};
 use super::websocket::{Switching, Upgrade};
 use super::{Context, Tag};
 use crate::domain::Kind;
@@ -17,11 +17,6 @@ use crate::policy::grant::{Audited, ContainerGrant};
 use crate::streams::socket::{Close, Message, Receiver, Sender, Socket};
 
 pub struct Attach(pub Context);
-
-/// The first byte of a message: whose bytes follow.
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
 
 /// How long Podman may take to learn how a process ended, and between two questions.
 const KNOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -80,13 +75,7 @@ async fn tell(
                     .unwrap_or_else(|_| error.into());
             }
         };
-        let mut message = BytesMut::with_capacity(bytes.len() + 1);
-        message.put_u8(match output {
-            Output::Stdout => STDOUT,
-            Output::Stderr => STDERR,
-        });
-        message.put_slice(&bytes);
-        if sender.send(Message::Binary(message.freeze())).await.is_err() {
+        if sender.send(framed(output, &bytes)).await.is_err() {
             return Close::done("");
         }
     }

@@ -13,7 +13,7 @@ use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::ToJSON;
 
 use super::exec::ExecResponse;
-use crate::domain::unfinished;
+use crate::domain::Beginning;
 use crate::engine::{Output, Reading, Said};
 
 /// Answers that are not longer are made at once.
@@ -36,8 +36,7 @@ struct Writing {
     part: usize,
     is_begun: bool,
     reading: Reading,
-    /// The beginning of a character, whose end is to come.
-    rest: Vec<u8>,
+    kept: Beginning,
 }
 
 impl ExecAnswer {
@@ -70,14 +69,14 @@ impl ExecAnswer {
                 return Some(Bytes::copy_from_slice(json.as_bytes()));
             }
             let said = text.and_then(|Text(output)| self.said.next(&mut writing.reading, output));
-            let mut bytes = std::mem::take(&mut writing.rest);
-            match said {
-                Some(said) => {
-                    bytes.extend_from_slice(said);
-                    writing.rest = bytes.split_off(bytes.len() - unfinished(&bytes));
+            let bytes = match said {
+                Some(said) => writing.kept.whole(said),
+                None => {
+                    let rest = writing.kept.rest();
+                    *writing = Writing { part: writing.part + 1, ..Writing::default() };
+                    rest
                 }
-                None => *writing = Writing { part: writing.part + 1, ..Writing::default() },
-            }
+            };
             if !bytes.is_empty() {
                 return Some(escaped(&String::from_utf8_lossy(&bytes)));
             }

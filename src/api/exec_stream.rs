@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use poem_openapi::param::Path;
 use poem_openapi::types::Example;
@@ -15,7 +14,7 @@ use super::exec::ExecRequest;
 use super::json::Strict;
 use super::sse::{EndReason, Events, StreamEnd, Told, events};
 use super::{Context, Tag};
-use crate::domain::unfinished;
+use crate::domain::Beginning;
 use crate::engine::{ExecRequest as EngineRequest, Exit, LiveExec, Output, Told as Heard};
 use crate::policy::Change;
 
@@ -165,15 +164,15 @@ impl ExecStream {
 struct Telling<H> {
     live: LiveExec,
     begun: Instant,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    stdout: Beginning,
+    stderr: Beginning,
     over: Option<ExecTold>,
     is_over: bool,
     _held: H,
 }
 
 fn told<H: Send>(live: LiveExec, begun: Instant, held: H) -> impl Stream<Item = ExecTold> {
-    let (stdout, stderr) = (Vec::new(), Vec::new());
+    let (stdout, stderr) = (Beginning::default(), Beginning::default());
     let telling = Telling { live, begun, stdout, stderr, over: None, is_over: false, _held: held };
     stream::unfold(telling, |mut telling| async { Some((telling.next().await?, telling)) })
 }
@@ -183,7 +182,12 @@ impl<H> Telling<H> {
         while !self.is_over {
             match self.live.output.next().await {
                 Ok(Heard::Said(output, bytes)) => {
-                    if let Some(bytes) = self.whole(output, bytes) {
+                    let kept = match output {
+                        Output::Stdout => &mut self.stdout,
+                        Output::Stderr => &mut self.stderr,
+                    };
+                    let bytes = kept.whole(&bytes);
+                    if !bytes.is_empty() {
                         return Some(ExecTold::Output(ExecOutput::of(output, &bytes)));
                     }
                 }
@@ -198,21 +202,11 @@ impl<H> Telling<H> {
             }
         }
         for (output, rest) in [(Output::Stdout, &mut self.stdout), (Output::Stderr, &mut self.stderr)] {
+            let rest = rest.rest();
             if !rest.is_empty() {
-                return Some(ExecTold::Output(ExecOutput::of(output, &std::mem::take(rest))));
+                return Some(ExecTold::Output(ExecOutput::of(output, &rest)));
             }
         }
         self.over.take()
-    }
-
-    /// With what was kept of a character, and without what it begins at its end: text stays text however it is cut.
-    fn whole(&mut self, output: Output, bytes: Bytes) -> Option<Bytes> {
-        let kept = match output {
-            Output::Stdout => &mut self.stdout,
-            Output::Stderr => &mut self.stderr,
-        };
-        let mut all = if kept.is_empty() { bytes } else { [kept.as_slice(), &bytes].concat().into() };
-        *kept = all.split_off(all.len() - unfinished(&all)).to_vec();
-        Some(all).filter(|all| !all.is_empty())
     }
 }

@@ -15,6 +15,7 @@ mod exec;
 mod exec_answer;
 mod exec_stream;
 mod files;
+mod framed;
 pub mod idempotency;
 mod images;
 mod json;

@@ -1,7 +1,7 @@
 //! Text that comes in pieces.
 
 /// How many of the last bytes begin a character and do not end it.
-pub fn unfinished(bytes: &[u8]) -> usize {
+fn unfinished(bytes: &[u8]) -> usize {
     let wanted = |byte: u8| match byte {
         0xc2..=0xdf => 2,
         0xe0..=0xef => 3,
@@ -13,6 +13,25 @@ pub fn unfinished(bytes: &[u8]) -> usize {
         .find(|back| !is_within(bytes[bytes.len() - back]))
         .filter(|back| wanted(bytes[bytes.len() - back]) > *back)
         .unwrap_or(0)
+}
+
+/// The beginning of a character whose end is in the next piece.
+#[derive(Debug, Default)]
+pub struct Beginning(Vec<u8>);
+
+impl Beginning {
+    /// A piece with what was kept of a character, and without what it begins at its end: text stays text however it is cut.
+    pub fn whole(&mut self, piece: &[u8]) -> Vec<u8> {
+        let mut all = self.rest();
+        all.extend_from_slice(piece);
+        self.0 = all.split_off(all.len() - unfinished(&all));
+        all
+    }
+
+    /// What is left when nothing follows.
+    pub fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
 }
 
 #[cfg(test)]

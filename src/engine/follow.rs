@@ -19,7 +19,7 @@ use tokio_util::io::StreamReader;
 
 use super::frames::{self, Frames, Output, Piece};
 use super::{Engine, failure};
-use crate::domain::{Error, Kind, LogPosition, Result, unfinished};
+use crate::domain::{Beginning, Error, Kind, LogPosition, Result};
 use crate::policy::grant::ContainerGrant;
 
 /// Between two questions about a container that goes on although its log did not.
@@ -232,11 +232,11 @@ impl Counted {
     }
 }
 
-/// Beginnings of characters whose end is in the next piece of the same output.
+/// Of both outputs.
 #[derive(Default)]
 struct Rest {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    stdout: Beginning,
+    stderr: Beginning,
 }
 
 impl Rest {
@@ -245,10 +245,7 @@ impl Rest {
             Output::Stdout => &mut self.stdout,
             Output::Stderr => &mut self.stderr,
         };
-        let mut all = std::mem::take(kept);
-        all.extend_from_slice(bytes);
-        *kept = all.split_off(all.len() - unfinished(&all));
-        String::from_utf8_lossy(&all).into_owned()
+        String::from_utf8_lossy(&kept.whole(bytes)).into_owned()
     }
 }
 

@@ -2,23 +2,15 @@
 //!
 //! What is there is read back before anything relies on it: whoever died in between has left half of it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use podman_api::opts::VolumeCreateOpts;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::agent::{DIRECTORY, INSTALLER, Installer, Program, Volume};
-use super::files::first_file;
+use super::files::{Stat, first_file};
 use super::spec::{AGENT, CONTAINER, INSTALLATION};
 use super::{Deadline, Engine, failure};
 use crate::domain::{EngineId, Error, Kind, Result, Tenant};
-
-/// Podman's `X-Docker-Container-Path-Stat`.
-#[derive(Deserialize)]
-struct Stat {
-    mode: u32,
-}
 
 /// `localhost/podgate-agent:empty`, in a URL.
 const IMAGE: &str = "localhost%2Fpodgate-agent%3Aempty";
@@ -153,10 +145,7 @@ impl Installation {
     async fn is_open(&self, way_in: &EngineId) -> Result<bool> {
         let path = format!("/v1.40/containers/{way_in}/archive?path=%2F.podgate");
         let answer = self.engine.wire.head(&path).await?.checked()?;
-        let stat = answer.headers.get("x-docker-container-path-stat").map(|value| STANDARD.decode(value.as_bytes()));
-        let Some(Ok(stat)) = stat else { return Err(failure::unreadable("a path without its stat")) };
-        let stat: Stat = serde_json::from_slice(&stat).map_err(failure::unreadable)?;
-        Ok(stat.mode & 0o777 == 0o755)
+        Ok(Stat::of(&answer.headers)?.mode & 0o777 == 0o755)
     }
 
     async fn put_program(&self, way_in: &EngineId) -> Result<()> {

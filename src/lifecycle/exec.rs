@@ -1,4 +1,4 @@
-//! Running a command, and noting that the container is used.
+//! Running a command, with the container in use meanwhile.
 
 use super::Lifecycle;
 use crate::domain::Result;
@@ -8,13 +8,7 @@ use crate::policy::grant::{Audited, ContainerGrant};
 impl Lifecycle {
     /// Runs a command to its end.
     pub async fn exec(&self, grant: &Audited<ContainerGrant>, request: &ExecRequest) -> Result<Execution> {
-        let in_use = self.in_use(&grant.row().id);
-        let outcome = self.engine.exec(grant, request, self.engine.deadline()).await;
-        // Its end is use as well, noted before the container stops being in use.
-        if grant.row().idle_seconds.is_some() {
-            self.store.touch_container(grant.row()).await?;
-        }
-        drop(in_use);
-        outcome
+        let _in_use = self.use_until_dropped(grant);
+        self.engine.exec(grant, request, self.engine.deadline()).await
     }
 }

@@ -16,6 +16,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{head::Head, limits::Limits};
+use crate::domain::patience;
 
 /// How long a peer gets to close its side once we closed ours, or to answer our GOAWAY.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
@@ -56,6 +57,8 @@ struct State {
     head: Head,
     /// Since when the peer takes none of the bytes that are being sent to it.
     blocked_since: Option<Instant>,
+    /// How many it took since it last was without a request.
+    taken: u64,
     /// By request: since when the peer could have taken the next piece of its response. On HTTP/2 a peer that gives no
     /// window blocks no socket, and may answer our PINGs for ever.
     offered: HashMap<u64, Instant>,
@@ -100,6 +103,7 @@ impl Activity {
                 head_since: None,
                 head: Head::default(),
                 blocked_since: None,
+                taken: 0,
                 offered: HashMap::new(),
                 requests: 0,
                 closing_since: None,
@@ -120,9 +124,10 @@ impl Activity {
         }
     }
 
-    /// The peer took bytes, or (`blocked`) would not.
-    pub fn sent(&self, blocked: bool) {
+    /// The peer took so many bytes, or (`blocked`) would not.
+    pub fn sent(&self, blocked: bool, bytes: usize) {
         let mut state = self.state();
+        state.taken = state.taken.saturating_add(bytes as u64);
         if blocked {
             state.blocked_since.get_or_insert_with(Instant::now);
         } else if state.blocked_since.take().is_some() {
@@ -140,6 +145,9 @@ impl Activity {
     pub fn begin(self: &Arc<Self>, http2: bool, has_body: bool) -> (Running, bool) {
         let mut state = self.state();
         let ambiguous = !http2 && state.head.is_ambiguous();
+        if state.running == 0 {
+            state.taken = 0;
+        }
         state.running += 1;
         state.used = true;
         state.http2 = http2;
@@ -179,7 +187,7 @@ impl Activity {
     pub fn deadline(&self, now: Instant) -> (Instant, Expiry) {
         let state = self.state();
         if let Some(since) = state.offered.values().copied().chain(state.blocked_since).min() {
-            (since + self.idle, Expiry::Late("the peer takes no data"))
+            (since + patience(self.idle, state.taken), Expiry::Late("the peer takes no data"))
         } else if state.running > 0 {
             // The end of an HTTP/2 stream may not wake the connection's task. Looking this often is exact all the same:
             // what ended since the last look is late no earlier than now.

@@ -44,8 +44,14 @@ impl<S> Socket<S> {
         Self { inner, activity, phase, cut: None, closed: false, words, instead: None, _slot: slot }
     }
 
-    fn sent<T>(&self, result: Poll<T>) -> Poll<T> {
-        self.activity.sent(result.is_pending());
+    fn sent(&self, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        self.activity.sent(result.is_pending(), 0);
+        result
+    }
+
+    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let bytes = if let Poll::Ready(Ok(bytes)) = &result { *bytes } else { 0 };
+        self.activity.sent(result.is_pending(), bytes);
         result
     }
 
@@ -87,7 +93,7 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.instead.as_mut().filter(|rest| !rest.is_empty()) {
             let result = Pin::new(&mut self.inner).poll_write(cx, rest);
-            self.activity.sent(result.is_pending());
+            self.activity.sent(result.is_pending(), 0);
             match ready!(result)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 taken => rest.advance(taken),
@@ -109,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
             return Poll::Ready(Ok(buf.len()));
         }
         let result = Pin::new(&mut this.inner).poll_write(cx, buf);
-        this.sent(result)
+        this.wrote(result)
     }
 
     fn poll_write_vectored(
@@ -122,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         }
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        this.sent(result)
+        this.wrote(result)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -95,12 +95,20 @@ struct Shared {
 struct Life {
     /// When the peer last showed that it is there.
     seen: Instant,
+    /// Bytes that were sent since: before it answers it may have to read them.
+    unanswered: u64,
     /// Whether somebody waits for a message.
     reading: bool,
     /// What the peer did wrong.
     fault: Option<Close>,
     /// With what code the peer closed, if it said one.
     closed: Option<Option<u16>>,
+}
+
+impl Life {
+    fn was_silent_for_too_long(&self) -> bool {
+        self.seen.elapsed() >= domain::patience(SILENCE, self.unanswered)
+    }
 }
 
 impl Close {
@@ -177,7 +185,7 @@ pub async fn serve<Handler: Future<Output = Close>>(
     let shared = Arc::new(Shared {
         stream: Mutex::new(stream),
         writing: tokio::sync::Mutex::new(()),
-        life: Mutex::new(Life { seen: Instant::now(), reading: false, fault: None, closed: None }),
+        life: Mutex::new(Life { seen: Instant::now(), unanswered: 0, reading: false, fault: None, closed: None }),
     });
     let socket = Socket { sender: Sender(Arc::clone(&shared)), receiver: Receiver(Arc::clone(&shared)) };
     let close = tokio::select! {
@@ -216,7 +224,7 @@ impl Receiver {
                 let mut life = self.0.life();
                 life.reading = polled.is_pending();
                 if polled.is_ready() {
-                    life.seen = Instant::now();
+                    (life.seen, life.unanswered) = (Instant::now(), 0);
                 }
                 polled
             });
@@ -258,9 +266,12 @@ impl Sender {
             Message::Text(text) => Frame::Text(text.into()),
             Message::Binary(bytes) => Frame::Binary(bytes),
         };
+        let bytes = frame.len() as u64;
         let _writing = self.0.writing.lock().await;
         self.0.send(frame).await.map_err(|_| Gone)?;
-        self.0.life().seen = Instant::now();
+        let mut life = self.0.life();
+        life.seen = Instant::now();
+        life.unanswered = life.unanswered.saturating_add(bytes);
         Ok(())
     }
 
@@ -293,7 +304,7 @@ impl Shared {
             asked = Instant::now();
             let Ok(_writing) = self.writing.try_lock() else {
                 // It does not take what is being sent.
-                if self.life().seen.elapsed() >= SILENCE {
+                if self.life().was_silent_for_too_long() {
                     return;
                 }
                 continue;
@@ -304,7 +315,7 @@ impl Shared {
                 if !life.reading {
                     life.seen = Instant::now();
                 }
-                if life.seen.elapsed() >= SILENCE {
+                if life.was_silent_for_too_long() {
                     return;
                 }
             }

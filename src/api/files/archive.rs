@@ -66,7 +66,7 @@ impl Archives {
         let path = wrong.take("path", TreePath::parse(&path));
         let Some(path) = path else { return Err(wrong.into_error().into()) };
         let grant = self.0.policy.container(who.principal(), who.scope(), Read, &name).await?;
-        let used = self.0.lifecycle.using(&grant);
+        let used = self.0.lifecycle.use_until_dropped(&grant);
         let pieces = self.0.engine.files(&grant).await?.pack(&path).await?;
         let pieces = pieces.map_err(cut).inspect_ok(move |_| {
             let _still = &used;
@@ -102,7 +102,7 @@ impl Archives {
         wrong.finish()?;
         let asker = who.principal().noting(format!("archive into {}", path.as_str()));
         let grant = self.0.policy.container(&asker, who.scope(), Change, &name).await?;
-        let _used = self.0.lifecycle.using(&grant);
+        let _used = self.0.lifecycle.use_until_dropped(&grant);
         let mut charge = self.0.policy.charge(&grant, body.promised()).await?;
         let mut files = self.0.engine.changing_files(&grant).await?;
         let mut count = 0;

@@ -110,7 +110,7 @@ impl Content {
         let Some(path) = path else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         let grant = self.0.policy.container(who.principal(), who.scope(), Read, &name).await?;
-        let used = self.0.lifecycle.using(&grant);
+        let used = self.0.lifecycle.use_until_dropped(&grant);
         let mut files = self.0.engine.files(&grant).await?;
         let info = files.open(&path).await?;
         let tag = info.version.tag();
@@ -185,7 +185,7 @@ impl Content {
         wrong.finish()?;
         let asker = who.principal().noting(format!("file {}", path.as_str()));
         let grant = self.0.policy.container(&asker, who.scope(), Change, &name).await?;
-        let _used = self.0.lifecycle.using(&grant);
+        let _used = self.0.lifecycle.use_until_dropped(&grant);
         let mut charge = self.0.policy.charge(&grant, body.promised()).await?;
         let mut files = self.0.engine.changing_files(&grant).await?;
         let expected = expected(&mut files, &path, if_match, if_none_match).await?;

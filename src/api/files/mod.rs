@@ -110,7 +110,7 @@ impl Files {
         // Not as a change: who stores too much has to be able to store less.
         let asker = who.principal().noting(format!("file {}", path.as_str()));
         let grant = self.0.policy.container(&asker, who.scope(), Clear, &name).await?;
-        let _used = self.0.lifecycle.using(&grant);
+        let _used = self.0.lifecycle.use_until_dropped(&grant);
         self.0.engine.changing_files(&grant).await?.remove(&path, recursive.unwrap_or_default().0).await?;
         Ok(RemoveFileResponse::of(FileRemoved { path: path.as_str().into(), removed: true }))
     }

@@ -87,7 +87,7 @@ pub(super) async fn add(
     let size = content.len() as u64;
     let asker = who.principal().noting(format!("file {}", path.as_str()));
     let grant = context.policy.container(&asker, who.scope(), Change, name).await?;
-    let _using = context.lifecycle.using(&grant);
+    let _using = context.lifecycle.use_until_dropped(&grant);
     let charge = context.policy.charge(&grant, size).await?;
     let file = FileWrite { path, content: content.into(), mode, owner };
     context.engine.write_file(&grant, &file).await?;

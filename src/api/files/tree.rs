@@ -65,7 +65,7 @@ impl Tree {
         wrong.finish()?;
         let asker = who.principal().noting(format!("directory {}", path.as_str()));
         let grant = self.0.policy.container(&asker, who.scope(), Change, &name).await?;
-        let _used = self.0.lifecycle.using(&grant);
+        let _used = self.0.lifecycle.use_until_dropped(&grant);
         let mut files = self.0.engine.changing_files(&grant).await?;
         let (mode, owner) = (mode.unwrap_or(MODE), owner.unwrap_or_default());
         let (_, created) = files.make_directory(&path, parents.unwrap_or(false), mode, owner).await?;
@@ -91,7 +91,7 @@ impl Tree {
         let (Some(source), Some(destination)) = (source, destination) else { return Err(wrong.into_error().into()) };
         let asker = who.principal().noting(format!("file {} to {}", source.as_str(), destination.as_str()));
         let grant = self.0.policy.container(&asker, who.scope(), Change, &name).await?;
-        let _used = self.0.lifecycle.using(&grant);
+        let _used = self.0.lifecycle.use_until_dropped(&grant);
         self.0.engine.changing_files(&grant).await?.rename(&source, &destination, overwrite.unwrap_or(false)).await?;
         let (source, destination) = (source.as_str().into(), destination.as_str().into());
         Ok(MoveFileResponse::of(FileMoved { source, destination }))

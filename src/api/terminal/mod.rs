@@ -7,17 +7,17 @@ mod words;
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
 use super::caller::{Caller, Exec as ExecScope};
 use super::error::invalid_parameter;
+use super::framed::{STDIN, framed};
 use super::parameter::Flag;
 use super::websocket::{Switching, Upgrade};
 use super::{Context, Tag};
 use crate::domain::{CommandLine, Details, Directory, Error, ExecUser, Kind, Result, Words};
-use crate::engine::{Output, TerminalRequest};
+use crate::engine::TerminalRequest;
 use crate::policy::{Change, Read};
 use crate::streams::socket::{Close, Heard, Message, Receiver, Sender, Socket};
 
@@ -28,11 +28,6 @@ use session::{End, Held, Session};
 use words::{Wish, Word};
 
 pub struct Terminal(pub Context);
-
-/// The first byte of a binary message: whose bytes follow.
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
 
 /// The most bytes of output in a message.
 const MOST: usize = 16 * 1024;
@@ -156,7 +151,7 @@ async fn tell(session: &Session, connection: &Connection<'_>, place: u64, sender
         let sent = match connection.next(place, MOST).await {
             Next::Output(output, bytes) => {
                 place += bytes.len() as u64;
-                sender.send(Message::Binary(framed(output, &bytes))).await
+                sender.send(framed(output, &bytes)).await
             }
             Next::End(End { exit: Some(exit), close }) => {
                 let _ = sender.send(Message::Text(Word::exit(&exit).text())).await;
@@ -176,16 +171,6 @@ async fn tell(session: &Session, connection: &Connection<'_>, place: u64, sender
             }
         }
     }
-}
-
-fn framed(output: Output, bytes: &[u8]) -> Bytes {
-    let mut message = BytesMut::with_capacity(bytes.len() + 1);
-    message.put_u8(match output {
-        Output::Stdout => STDOUT,
-        Output::Stderr => STDERR,
-    });
-    message.put_slice(bytes);
-    message.freeze()
 }
 
 async fn hear(session: &Session, connection: &Connection<'_>, receiver: &mut Receiver, sender: &Sender) -> Close {

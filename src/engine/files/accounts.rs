@@ -28,8 +28,8 @@ pub struct FileWrite {
 /// Podman's `X-Docker-Container-Path-Stat`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Stat {
-    mode: u32,
+pub(in crate::engine) struct Stat {
+    pub(in crate::engine) mode: u32,
     /// Of what the path leads to, links followed.
     is_dir: bool,
     link_target: String,
@@ -180,15 +180,18 @@ impl Engine {
             return Ok(None);
         }
         let answer = answer.checked()?;
-        let header = answer.headers.get("x-docker-container-path-stat").map(|value| STANDARD.decode(value.as_bytes()));
-        let Some(Ok(bytes)) = header else {
-            return Err(failure::unreadable("a path without its stat"));
-        };
-        serde_json::from_slice(&bytes).map(Some).map_err(failure::unreadable)
+        Stat::of(&answer.headers).map(Some)
     }
 }
 
 impl Stat {
+    /// As an answer to HEAD has it.
+    pub(in crate::engine) fn of(headers: &hyper::HeaderMap) -> Result<Self> {
+        let header = headers.get("x-docker-container-path-stat").map(|value| STANDARD.decode(value.as_bytes()));
+        let Some(Ok(bytes)) = header else { return Err(failure::unreadable("a path without its stat")) };
+        serde_json::from_slice(&bytes).map_err(failure::unreadable)
+    }
+
     /// Go's file mode bits: a link; and anything that is not regular.
     const LINK: u32 = 1 << 27;
     const IRREGULAR: u32 = 1 << 31 | Self::LINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;

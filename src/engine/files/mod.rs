@@ -28,7 +28,7 @@ use talk::nonsense;
 use visit::Visit;
 
 pub use accounts::FileWrite;
-pub(super) use accounts::first_file;
+pub(super) use accounts::{Stat, first_file};
 pub use change::{ChangingFiles, Expected, Target, Unpacked};
 
 /// The files of one container, for as long as this lives. One thing at a time.

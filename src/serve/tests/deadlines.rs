@@ -92,6 +92,18 @@ async fn a_slow_reader_is_not_one_that_reads_nothing() {
     }
 }
 
+/// A system that holds megabytes for its reader asks for more when half of them are read.
+#[tokio::test]
+async fn who_took_much_is_waited_for_longer() {
+    let server = Server::plain(Limits { idle: Duration::from_secs(1), ..limits() }).await;
+    let mut socket = server.sent("GET /send/50000000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let mut much = vec![0; 4 << 20];
+    socket.read_exact(&mut much).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let all = much.len() + tokio::io::copy(&mut socket, &mut tokio::io::sink()).await.unwrap() as usize;
+    assert!(all > 50_000_000, "{all}");
+}
+
 /// One request over HTTP/2 for that many bytes, by a client whose streams have a window of so many.
 async fn over_http2(server: &Server, bytes: usize, window: u32) -> Http2 {
     let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
