@@ -143,7 +143,7 @@ impl Images {
     /// Pull an image
     ///
     /// Gets an allowed image from its registry and tells how far it is. Whoever asks for an image that is being pulled
-    /// joins that pull. The last event is `done` or `failed`; what goes on when a caller leaves, or is told that the stream
+    /// joins that pull; others wait for their turn, of one tenant no more than 16. The last event is `done` or `failed`; what goes on when a caller leaves, or is told that the stream
     /// ends, is the pull.
     #[oai(path = "/images/pull", method = "post", operation_id = "pullImage")]
     async fn pull(&self, who: Caller<ImagesScope>, body: Strict<PullImageRequest>) -> poem::Result<Events<PullEvent>> {
@@ -153,12 +153,16 @@ impl Images {
             PullPolicy::Always => false,
             PullPolicy::Missing | PullPolicy::Never => self.0.engine.has_image(&grant).await?,
         };
+        if !present {
+            // A refusal has its own code; once events come, there is none any more.
+            self.0.engine.ping().await?;
+        }
         let open = self.0.streams.open(who.principal(), who.scope()).await?;
         let (entry, reference) = (grant.entry().clone(), grant.reference().to_string());
         let told = match policy {
             _ if present => once(event(&grant, Pull::Done)),
             PullPolicy::Never => once(event(&grant, Pull::Failed)),
-            PullPolicy::Missing | PullPolicy::Always => progress(self.0.lifecycle.pull(&grant), grant).boxed(),
+            PullPolicy::Missing | PullPolicy::Always => progress(self.0.lifecycle.pull(&grant)?, grant).boxed(),
         };
         // The entry lasts as long as the stream.
         let told = told.inspect(move |event| {
@@ -206,11 +210,9 @@ fn event(grant: &ImageGrant, pull: Pull) -> PullEvent {
             PullEvent { status, reference, layers: Some(layers), message: None }
         }
         Pull::Done => PullEvent { status: PullStatus::Done, reference, layers: None, message: None },
-        Pull::Failed => PullEvent {
-            status: PullStatus::Failed,
-            reference,
-            layers: None,
-            message: Some(not_pulled().message.into_owned()),
-        },
+        Pull::Failed | Pull::Lost => {
+            let message = pull.failure().map(|error| error.message.into_owned());
+            PullEvent { status: PullStatus::Failed, reference, layers: None, message }
+        }
     }
 }

@@ -167,8 +167,12 @@ impl Logs {
         let open = self.0.streams.open(who.principal(), who.scope()).await?;
         // Whatever can be refused is refused before the first event.
         self.0.engine.status(&grant, self.0.engine.deadline()).await?;
+        let used = self.0.lifecycle.use_until_dropped(&grant);
         let followed = self.0.engine.follow_log(grant, start);
-        let told = followed.map(move |followed| event(followed, timestamps.0.0));
+        let told = followed.map(move |followed| {
+            let _used = &used;
+            event(followed, timestamps.0.0)
+        });
         Ok(LogsAnswer::Logs(LogsContent::Followed(events(open, told))))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::Stream;
 use futures_util::stream;
+use futures_util::{Stream, StreamExt};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
@@ -156,7 +156,10 @@ impl Stats {
         let open = self.0.streams.open(who.principal(), who.scope()).await?;
         let first = engine.sample(&grant, engine.deadline()).await?;
         let every = Duration::from_secs(interval.0.into());
-        let told = watched(engine.clone(), grant, first, every);
+        let used = self.0.lifecycle.use_until_dropped(&grant);
+        let told = watched(engine.clone(), grant, first, every).inspect(move |_| {
+            let _used = &used;
+        });
         Ok(StatsAnswer::Stats(StatsContent::Watched(events(open, told))))
     }
 

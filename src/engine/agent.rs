@@ -137,8 +137,7 @@ impl Engine {
     }
 
     /// Takes away volumes with programs that no container has and that new ones would not get.
-    pub async fn remove_old_agents(&self, grant: &SystemGrant, installation: &str) -> Result<usize> {
-        let SystemGrant { .. } = grant;
+    pub async fn remove_old_agents(&self, _grant: &SystemGrant, installation: &str) -> Result<usize> {
         let current = self.agent.as_ref().map(|program| program.volume(installation));
         let path = format!("/v4.0.0/libpod/volumes/json?filters={}", own_label(installation)?);
         let ask = async { self.wire.get(&path).await?.checked()?.json::<Option<Vec<Volume>>>() };

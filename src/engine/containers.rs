@@ -1,16 +1,16 @@
-//! Containers: create, start, stop, remove, look.
+//! Containers: start, stop, remove, look.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use podman_api::opts::{ContainerDeleteOpts, ContainerListFilter, ContainerListOpts};
+use podman_api::opts::ContainerDeleteOpts;
 use serde::Deserialize;
 
-use super::spec::{CONTAINER, INSTALLATION, Identity, body, engine_name};
-use super::{Deadline, Engine, Image, agent, failure};
-use crate::domain::{ContainerName, EngineId, Error, Kind, Result, Signal, Tenant};
-use crate::policy::grant::{Audited, ContainerGrant, CreateGrant, SystemGrant};
+use super::spec::{CONTAINER, INSTALLATION, own_label};
+use super::{Deadline, Engine, PROBE_PATIENCE, agent, failure};
+use crate::domain::{EngineId, Kind, Result, Signal};
+use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
 
 /// How a container is, in Podman's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +57,8 @@ struct InspectedState {
 /// What tells whether a container is the one that a row of the ledger means.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Made {
-    id: String,
+pub(super) struct Made {
+    pub(super) id: String,
     config: MadeConfig,
 }
 
@@ -69,10 +69,21 @@ struct MadeConfig {
     labels: Option<BTreeMap<String, String>>,
 }
 
+/// One of a list.
 #[derive(Deserialize)]
-struct Created {
-    #[serde(rename = "Id")]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
     id: String,
+    #[serde(default)]
+    names: Option<Vec<String>>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Made {
+    pub(super) fn label(&self, name: &str) -> Option<&str> {
+        self.config.labels.as_ref()?.get(name).map(String::as_str)
+    }
 }
 
 impl Labelled {
@@ -95,22 +106,6 @@ impl Status {
 }
 
 impl Engine {
-    /// Makes the container, not running.
-    pub async fn create(
-        &self,
-        grant: &Audited<CreateGrant>,
-        image: &Image,
-        identity: &Identity<'_>,
-        deadline: Deadline,
-    ) -> Result<EngineId> {
-        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
-        let cgroup = self.cgroup_of(identity.tenant);
-        let body = body(grant.spec(), image, identity, &self.seccomp_path, self.host.get(), cgroup);
-        let call = self.wire.post_json("/v4.0.0/libpod/containers/create", &body);
-        let answer = self.short(grant.tenant(), deadline, call).await?.checked()?;
-        EngineId::parse(&answer.json::<Created>()?.id).map_err(failure::unreadable)
-    }
-
     /// Starts it; fine if it runs already.
     pub async fn start(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
@@ -178,14 +173,20 @@ impl Engine {
 
     /// Takes it away at once, running or not, with its anonymous volumes; fine if it is gone.
     pub async fn remove(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
-        // A removal that hangs keeps one of the few slots that all removals of the host share, until Podman is
-        // restarted: one that hung is not sent again before the container answers.
-        match self.answering(grant, deadline).await {
-            Err(error) if error.kind == Kind::NotFound => return Ok(()),
-            other => other?,
-        }
         let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
-        self.change(grant, deadline, self.delete(grant.engine_id())).await?;
+        // A removal that hangs keeps one of the few slots that all removals of the host share, until Podman is
+        // restarted: none is sent before the container answered a look, however short ago its last call was.
+        let path = format!("/v4.0.0/libpod/containers/{}/json", grant.engine_id());
+        let look = async { self.wire.get(&path).await?.checked() };
+        let remove = async {
+            match deadline.within(PROBE_PATIENCE).bound(look).await {
+                Err(error) if matches!(error.kind, Kind::EngineTimeout | Kind::EngineDown) => Err(error),
+                Err(error) if error.kind == Kind::NotFound => Ok(()),
+                // Podman has an answer, if not a good one.
+                _ => self.delete(grant.engine_id()).await,
+            }
+        };
+        self.change(grant, deadline, remove).await?;
         self.index.forget(grant.engine_id());
         Ok(())
     }
@@ -193,11 +194,10 @@ impl Engine {
     /// Takes away a container that no row owns.
     pub async fn remove_orphan(
         &self,
-        grant: &Audited<SystemGrant>,
+        _grant: &Audited<SystemGrant>,
         orphan: &Labelled,
         deadline: Deadline,
     ) -> Result<()> {
-        let Audited { .. } = grant;
         deadline.bound(self.delete(&orphan.engine_id)).await
     }
 
@@ -248,20 +248,18 @@ impl Engine {
 
     /// The containers that carry this installation's label, for cleaning up after a crash. The filter is exact and
     /// never empty (SECURITY rule 30: an empty value matches everybody's).
-    pub async fn labelled(&self, grant: &SystemGrant, installation: &str, deadline: Deadline) -> Result<Vec<Labelled>> {
-        let SystemGrant { .. } = grant;
-        if installation.is_empty() {
-            return Err(Error::internal("an empty label filter"));
-        }
-        let filter = ContainerListFilter::LabelKeyVal(INSTALLATION.into(), installation.into());
-        let opts = ContainerListOpts::builder().all(true).filter([filter]).build();
-        let containers = self.podman.containers();
-        let call = async { containers.list(&opts).await.map_err(failure::of_client) };
-        let found = deadline.bound(self.timed("GET containers/json", call)).await?;
-        let ours = found.into_iter().filter_map(|listed| {
+    pub async fn labelled(
+        &self,
+        _grant: &SystemGrant,
+        installation: &str,
+        deadline: Deadline,
+    ) -> Result<Vec<Labelled>> {
+        let path = format!("/v4.0.0/libpod/containers/json?all=true&filters={}", own_label(installation)?);
+        let ask = async { self.wire.get(&path).await?.checked()?.json::<Vec<Listed>>() };
+        let ours = deadline.bound(ask).await?.into_iter().filter_map(|listed| {
             let labels = listed.labels?;
             let same = labels.get(INSTALLATION).is_some_and(|value| value == installation);
-            let engine_id = listed.id.and_then(|id| EngineId::parse(&id).ok())?;
+            let engine_id = EngineId::parse(&listed.id).ok()?;
             let name = listed.names.and_then(|names| names.into_iter().next()).unwrap_or_default();
             same.then(|| Labelled { engine_id, row_id: labels.get(CONTAINER).cloned().unwrap_or_default(), name })
         });
@@ -271,43 +269,21 @@ impl Engine {
     /// One container, if it carries this installation's label.
     pub async fn labelled_one(
         &self,
-        grant: &SystemGrant,
+        _grant: &SystemGrant,
         installation: &str,
         id: &EngineId,
         deadline: Deadline,
     ) -> Result<Option<Labelled>> {
-        let SystemGrant { .. } = grant;
         let path = format!("/v4.0.0/libpod/containers/{id}/json");
         let ask = async { self.wire.get(&path).await?.checked()?.json::<Made>() };
-        let labels = match deadline.bound(ask).await {
-            Ok(made) => made.config.labels.unwrap_or_default(),
+        let made = match deadline.bound(ask).await {
             Err(error) if error.kind == Kind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            made => made?,
         };
-        if labels.get(INSTALLATION).is_none_or(|value| value != installation) {
+        if made.label(INSTALLATION) != Some(installation) {
             return Ok(None);
         }
-        let row_id = labels.get(CONTAINER).cloned().unwrap_or_default();
+        let row_id = made.label(CONTAINER).unwrap_or_default().to_owned();
         Ok(Some(Labelled { engine_id: id.clone(), row_id, name: String::new() }))
-    }
-
-    /// The container that Podman made for this row of the ledger before a crash, if it did: of the name that we
-    /// generated, with the row's label.
-    pub async fn find_made(
-        &self,
-        tenant: &Tenant,
-        name: &ContainerName,
-        row_id: &str,
-        deadline: Deadline,
-    ) -> Result<Option<EngineId>> {
-        let path = format!("/v4.0.0/libpod/containers/{}/json", engine_name(tenant, name));
-        let ask = async { self.wire.get(&path).await?.checked() };
-        let made: Made = match self.short(tenant, deadline, ask).await {
-            Ok(answer) => answer.json()?,
-            Err(error) if error.kind == Kind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let ours = made.config.labels.is_some_and(|labels| labels.get(CONTAINER).is_some_and(|label| label == row_id));
-        if ours { EngineId::parse(&made.id).map(Some).map_err(failure::unreadable) } else { Ok(None) }
     }
 }

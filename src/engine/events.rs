@@ -36,8 +36,7 @@ struct Actor {
 impl Engine {
     /// Hears Podman's events until they end, which they never should. An event's attributes are not read: tenants write
     /// them.
-    pub async fn follow_events(&self, grant: &SystemGrant) -> Result<()> {
-        let SystemGrant { .. } = grant;
+    pub async fn follow_events(&self, _grant: &SystemGrant) -> Result<()> {
         let stream = self.wire.stream(PATH).await?;
         self.index.listen(true);
         self.wedged.probe_all();

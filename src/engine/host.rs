@@ -101,8 +101,7 @@ impl Info {
 
 impl Engine {
     /// Asks the host what it can enforce, and lets later creates ask for no more.
-    pub async fn learn_host(&self, grant: &SystemGrant) -> Result<Host> {
-        let SystemGrant { .. } = grant;
+    pub async fn learn_host(&self, _grant: &SystemGrant) -> Result<Host> {
         let ask = async { self.wire.get("/v4.0.0/libpod/info").await?.checked() };
         let info: Info = Deadline::after(PATIENCE).bound(ask).await?.json()?;
         self.host.change(|host| info.write_to(host));
@@ -120,8 +119,7 @@ impl Engine {
 
     /// Tries whether Podman can read the seccomp profile: by a create that fails either way, on a root directory that no
     /// host has. Podman reads the profile before it looks for that (4.3.1 and 5.4.2).
-    pub async fn probe_seccomp(&self, grant: &SystemGrant) -> Result<bool> {
-        let SystemGrant { .. } = grant;
+    pub async fn probe_seccomp(&self, _grant: &SystemGrant) -> Result<bool> {
         let body = json!({
             "rootfs": "/nonexistent/podgate-probe",
             "command": ["/probe"],

@@ -2,14 +2,14 @@
 //!
 //! | call | through | why |
 //! |---|---|---|
-//! | ping, start, remove, logs, archive get, networks, volumes, list by label, pull | podman-api | right as measured |
+//! | ping, start, remove, logs, archive get, networks, volumes, pull | podman-api | right as measured |
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
 //! | stop, restart | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
 //! | info, disk use | [`wire`] | its types are stricter than two versions of Podman |
 //! | exec | [`wire`] | podman-api's stream has no half of its own to end and keeps what is said |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
-//! | image inspect, lists of images, networks and volumes | [`wire`] | its types are stricter than two versions of Podman |
+//! | image inspect, lists of containers, images, networks and volumes | [`wire`] | its types are stricter than two versions of Podman |
 //! | logs that are followed, stats, top | [`wire`] | podman-api parses stats by chunks, which breaks past 8 KiB; it knows no `stream=false` for top |
 //! | attach | [`wire`] | podman-api waits for whole frames, however long |
 //! | events | [`wire`] | podman-api doesn't tell when the stream stands, before which nothing that was seen counts |
@@ -21,6 +21,7 @@
 mod agent;
 mod attach;
 mod containers;
+mod create;
 mod deadline;
 mod events;
 mod examine;

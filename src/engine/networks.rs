@@ -17,29 +17,22 @@ impl Engine {
     /// Takes a tenant's networks away; fine if there are none.
     pub async fn remove_networks(
         &self,
-        grant: &Audited<SystemGrant>,
+        _grant: &Audited<SystemGrant>,
         tenant: &Tenant,
         deadline: Deadline,
     ) -> Result<()> {
-        let Audited { .. } = grant;
         for mode in [NetworkMode::Internal, NetworkMode::Egress] {
             let Some(name) = network_name(tenant, mode) else { continue };
-            let networks = self.podman.networks();
-            let call = async {
-                let remove = async { networks.get(name).remove().await.map(drop).map_err(failure::of_client) };
-                match self.timed("DELETE networks/{id}", remove).await.map_err(failure::at_a_path) {
-                    Err(error) if matches!(error.kind, Kind::NotFound | Kind::NoPath) => Ok(()),
-                    other => other,
-                }
-            };
-            deadline.bound(call).await?;
+            match deadline.bound(self.remove_network(&name)).await {
+                Err(error) if matches!(error.kind, Kind::NotFound | Kind::NoPath) => {}
+                other => other?,
+            }
         }
         Ok(())
     }
 
     /// The networks that carry this installation's label, each with the name of the tenant that it was made for.
-    pub async fn own_networks(&self, grant: &SystemGrant, installation: &str) -> Result<Vec<(String, String)>> {
-        let SystemGrant { .. } = grant;
+    pub async fn own_networks(&self, _grant: &SystemGrant, installation: &str) -> Result<Vec<(String, String)>> {
         let path = format!("/v4.0.0/libpod/networks/json?filters={}", own_label(installation)?);
         let ask = async { self.wire.get(&path).await?.checked()?.json::<Vec<Listed>>() };
         let found = self.deadline().bound(ask).await?;
@@ -47,11 +40,14 @@ impl Engine {
     }
 
     /// Takes away a network that no tenant owns. `Conflict` while a container is on it.
-    pub async fn remove_own_network(&self, grant: &Audited<SystemGrant>, name: &str) -> Result<()> {
-        let Audited { .. } = grant;
-        let networks = self.podman.networks();
-        let call = async { networks.get(name).remove().await.map(drop).map_err(failure::of_client) };
-        self.deadline().bound(self.timed("DELETE networks/{id}", call)).await
+    pub async fn remove_own_network(&self, _grant: &Audited<SystemGrant>, name: &str) -> Result<()> {
+        self.deadline().bound(self.remove_network(name)).await
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<()> {
+        let network = self.podman.networks().get(name);
+        let remove = async { network.remove().await.map(drop).map_err(failure::of_client) };
+        self.timed("DELETE networks/{id}", remove).await.map_err(failure::at_a_path)
     }
 
     /// Makes the tenant's network of the granted mode; fine if it exists. Containers on it find each other by name.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use podman_api::opts::{PullOpts, PullPolicy};
 
+use super::workers::Place;
 use super::{Deadline, Engine, failure};
 use crate::domain::{Error, Kind, Result};
 use crate::policy::grant::{Audited, ImageGrant};
@@ -44,12 +45,16 @@ impl PullProgress {
 }
 
 impl Engine {
+    /// Waits for one of the places in which pulls run.
+    pub async fn pull_turn(&self, grant: &Audited<ImageGrant>) -> Result<Place> {
+        self.pulls.enter(&grant.tenant().id).await
+    }
+
     /// Pulls the image, whether the host has it or not, and tells how far it is.
     ///
     /// One failure for whatever went wrong: the difference would make pulls a scanner of the host's network (SECURITY
     /// rule 23).
-    pub async fn pull(&self, grant: &Audited<ImageGrant>, tell: impl Fn(PullProgress)) -> Result<()> {
-        let _place = self.pulls.enter(&grant.tenant().id).await?;
+    pub async fn pull(&self, grant: &Audited<ImageGrant>, _turn: Place, tell: impl Fn(PullProgress)) -> Result<()> {
         let mut progress = PullProgress { step: PullStep::Resolving, layers: 0 };
         tell(progress);
         let opts = PullOpts::builder().reference(grant.reference().as_str()).policy(PullPolicy::Always).build();

@@ -11,7 +11,7 @@ use crate::domain::Result;
 use crate::policy::grant::{ContainerGrant, SystemGrant};
 
 /// How long Podman may take to measure all volumes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -37,18 +37,17 @@ struct VolumeUse {
 impl Engine {
     /// Bytes of the container's writable layer. Podman walks over its files, and over the image's, with the container
     /// locked: to be asked seldom. A missed deadline is not held against the container.
-    pub async fn stored_bytes(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<i64> {
+    pub async fn stored_bytes(&self, grant: &ContainerGrant, patience: Duration) -> Result<i64> {
         if self.wedged.is_marked(grant.engine_id()) {
             return Err(wedged::no_answer());
         }
         let path = format!("/v4.0.0/libpod/containers/{}/json?size=true", grant.engine_id());
         let ask = async { self.wire.get(&path).await?.checked()?.json::<Measured>() };
-        Ok(deadline.bound(ask).await?.size_rw)
+        Ok(Deadline::after(patience).bound(ask).await?.size_rw)
     }
 
     /// Bytes of all volumes of ours, by our identifier. Hangs while any container of the host is wedged.
-    pub async fn volume_sizes(&self, grant: &SystemGrant) -> Result<HashMap<String, i64>> {
-        let SystemGrant { .. } = grant;
+    pub async fn volume_sizes(&self, _grant: &SystemGrant) -> Result<HashMap<String, i64>> {
         if self.wedged.any() {
             return Err(wedged::no_answer());
         }

@@ -39,8 +39,7 @@ impl Engine {
     }
 
     /// The volumes that carry this installation's label, by our identifier.
-    pub async fn own_volumes(&self, grant: &SystemGrant, installation: &str) -> Result<Vec<String>> {
-        let SystemGrant { .. } = grant;
+    pub async fn own_volumes(&self, _grant: &SystemGrant, installation: &str) -> Result<Vec<String>> {
         let path = format!("/v4.0.0/libpod/volumes/json?filters={}", own_label(installation)?);
         let ask = async { self.wire.get(&path).await?.checked()?.json::<Option<Vec<Listed>>>() };
         let found = self.deadline().bound(ask).await?.unwrap_or_default();
@@ -48,23 +47,19 @@ impl Engine {
     }
 
     /// Takes away a volume that no row owns. `Conflict` while a container has it.
-    pub async fn remove_own_volume(&self, grant: &Audited<SystemGrant>, id: &str) -> Result<()> {
-        let Audited { .. } = grant;
-        let volume = self.podman.volumes().get(volume_name(id));
-        let call = async { volume.delete().await.map_err(failure::of_client) };
-        self.deadline().bound(self.timed("DELETE volumes/{id}", call)).await
+    pub async fn remove_own_volume(&self, _grant: &Audited<SystemGrant>, id: &str) -> Result<()> {
+        self.deadline().bound(self.delete_volume(id)).await
     }
 
     /// Takes the volume away with what is in it; fine if it is gone. `Conflict` while a container has it.
     pub async fn remove_volume(&self, grant: &Audited<VolumeGrant>, deadline: Deadline) -> Result<()> {
-        let volume = self.podman.volumes().get(volume_name(grant.id()));
-        let call = async {
-            let delete = async { volume.delete().await.map_err(failure::of_client) };
-            match self.timed("DELETE volumes/{id}", delete).await {
-                Err(error) if error.kind == Kind::NotFound => Ok(()),
-                other => other,
-            }
-        };
-        self.short(grant.tenant(), deadline, call).await
+        let removed = self.short(grant.tenant(), deadline, self.delete_volume(grant.id())).await;
+        removed.or_else(|error| if error.kind == Kind::NotFound { Ok(()) } else { Err(error) })
+    }
+
+    async fn delete_volume(&self, id: &str) -> Result<()> {
+        let volume = self.podman.volumes().get(volume_name(id));
+        let delete = async { volume.delete().await.map_err(failure::of_client) };
+        self.timed("DELETE volumes/{id}", delete).await
     }
 }

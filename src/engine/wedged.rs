@@ -2,7 +2,8 @@
 //!
 //! Podman locks a container while it works on it. One that hangs (a FIFO at /etc/passwd) keeps its lock, and every
 //! further call on it waits in Podman for ever, holding memory, and a removal one of the few slots that all removals
-//! share. So: one call at a time; after a missed deadline no call but a probe now and then; never a second removal.
+//! share. So: one call at a time; after a missed deadline no call but a probe now and then; a removal only right after a
+//! look that was answered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,10 +35,23 @@ struct Missed {
     probe_at: Instant,
 }
 
+impl Entry {
+    /// Whether a call that begins now is a probe; `EngineTimeout` where none is due.
+    fn admit(&mut self) -> Result<bool> {
+        let Some(missed) = &mut self.missed else { return Ok(false) };
+        if Instant::now() < missed.probe_at {
+            return Err(no_answer());
+        }
+        // The next one is due only after another pause.
+        missed.probe_at = Instant::now() + missed.pause;
+        Ok(true)
+    }
+}
+
 impl Wedged {
     /// Waits for this container's turn. `EngineTimeout` at once while it is marked and no probe is due.
     pub(super) async fn turn(&self, id: &EngineId, deadline: Deadline) -> Result<OwnedSemaphorePermit> {
-        let turn = {
+        let (turn, is_probe) = {
             let mut containers = self.lock();
             // Entries that nobody uses and that are not marked are as good as none.
             if containers.len() > 1024 {
@@ -45,16 +59,14 @@ impl Wedged {
             }
             let fresh = || Entry { turn: Arc::new(Semaphore::new(1)), missed: None };
             let entry = containers.entry(id.clone()).or_insert_with(fresh);
-            if let Some(missed) = &mut entry.missed {
-                if Instant::now() < missed.probe_at {
-                    return Err(no_answer());
-                }
-                // This call is the probe; the next one is due only after another pause.
-                missed.probe_at = Instant::now() + missed.pause;
-            }
-            Arc::clone(&entry.turn)
+            let is_probe = entry.admit()?;
+            (Arc::clone(&entry.turn), is_probe)
         };
         let taken = deadline.or_none(turn.acquire_owned()).await.ok_or_else(no_answer)?;
+        // Whoever had the turn may have missed its deadline meanwhile.
+        if !is_probe && let Some(entry) = self.lock().get_mut(id) {
+            entry.admit()?;
+        }
         taken.map_err(Error::internal)
     }
 
@@ -113,6 +125,21 @@ mod tests {
 
     fn id() -> EngineId {
         EngineId::parse(&"a".repeat(64)).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_behind_a_call_that_hung_is_refused() {
+        let wedged = Wedged::default();
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let turn = wedged.turn(&id(), deadline).await.unwrap();
+        let next = tokio::spawn({
+            let wedged = wedged.clone();
+            async move { wedged.turn(&id(), deadline).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        wedged.learn::<()>(&id(), &Err(no_answer()));
+        drop(turn);
+        assert_eq!(next.await.unwrap().unwrap_err().kind, Kind::EngineTimeout);
     }
 
     #[tokio::test(start_paused = true)]

@@ -60,6 +60,16 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant, metrics: Metric
         if !away && let Err(error) = lifecycle.probe_seccomp(&grant).await {
             tracing::debug!(?error, "whether Podman can read the seccomp profile is not known");
         }
+        if !orphans_left && !away {
+            match lifecycle.settle_other_strays(&grant).await {
+                Ok(0) => {}
+                Ok(gone) => {
+                    metrics.orphans_removed(gone);
+                    tracing::info!(gone, "networks and volumes of ours that nobody owns were removed");
+                }
+                Err(error) => tracing::debug!(?error, "objects without an owner could not be looked for"),
+            }
+        }
         if orphans_left && !away {
             if let Err(error) = lifecycle.learn_host(&grant).await {
                 tracing::warn!(?error, "what Podman's host can enforce is not known yet");
@@ -115,35 +125,19 @@ pub async fn watch(lifecycle: Lifecycle, grant: SystemGrant) {
     tokio::join!(lifecycle.look_where_something_happened(&grant), all);
 }
 
-/// Measures what tenants store, for ever. A container is locked while Podman walks over its files, so that takes at most
-/// a twentieth of the time.
+/// Measures what tenants store, for ever.
 pub async fn measure(lifecycle: Lifecycle, grant: SystemGrant) {
-    let containers = async {
-        let mut cursor = String::new();
-        loop {
-            let took = match lifecycle.measure_next(&grant, &cursor).await {
-                Ok((next, took)) => {
-                    cursor = next;
-                    took
-                }
-                Err(error) => {
-                    tracing::warn!(?error, "what containers store could not be noted");
-                    Duration::ZERO
-                }
-            };
-            tokio::time::sleep(BITE_PAUSE.max(took * 20)).await;
-        }
-    };
     let volumes = async {
         loop {
             let begun = Instant::now();
             if let Err(error) = lifecycle.measure_volumes(&grant).await {
                 tracing::debug!(?error, "volumes could not be measured");
             }
-            tokio::time::sleep(UNSETTLED.max(begun.elapsed() * 20)).await;
+            // No container is locked for long, so that the disk's share is what counts.
+            tokio::time::sleep(UNSETTLED.max(begun.elapsed() * 5)).await;
         }
     };
-    tokio::join!(containers, volumes);
+    tokio::join!(lifecycle.measure_containers(&grant), volumes);
 }
 
 /// Takes expired containers and deleted tenants away, every second, for ever.

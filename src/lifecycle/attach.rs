@@ -30,7 +30,7 @@ impl Lifecycle {
             return Use(None);
         }
         let (held, over) = oneshot::channel::<()>();
-        let (this, in_use) = (self.clone(), self.in_use(&row.id));
+        let (this, in_use) = (self.clone(), self.in_use(&row));
         self.tasks.spawn(async move {
             let _ = over.await;
             if let Err(error) = this.store.touch_container(&row).await {

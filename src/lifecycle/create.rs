@@ -43,7 +43,11 @@ impl Lifecycle {
             return Err(Error::new(Kind::Forbidden, "the image asks for the environment of Podman's service"));
         }
         let limits = grant.spec().limits;
+        // Claimed before it is there: nobody else takes it for what a crash left.
+        let id = self.store.id_for(attempt);
+        let claim = self.claim(&id).ok_or_else(unfinished)?;
         let reservation = Reservation {
+            id: &id,
             name: grant.name(),
             image: grant.spec().image.as_str(),
             image_id: &image.id,
@@ -55,12 +59,10 @@ impl Lifecycle {
             volumes: &grant.spec().volume_ids(),
             expires_in: grant.spec().expires_in,
             idle: grant.spec().idle,
-            attempt,
             agent: self.engine.agent_version().map_or(0, i64::from),
         };
         let (row, ports) = self.store.reserve_container(grant.tenant(), &reservation).await?;
         grant.entry().identify(&row.id);
-        let claim = self.claim(&row.id).ok_or_else(|| Error::internal("a new row is already claimed"))?;
         self.fail_point.reached("create.reserved");
 
         let mut identity = Identity {

@@ -13,6 +13,7 @@ mod measure;
 mod pulls;
 mod reconcile;
 mod remove;
+mod rows;
 mod run;
 mod tenants;
 mod upkeep;
@@ -21,8 +22,7 @@ mod volumes;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::{Error, Kind, Result};
 use crate::engine::{Deadline, Engine};
 use crate::policy::grant::ContainerGrant;
-use crate::store::{Entry, Outcome, Store};
+use crate::store::{Container, Entry, Outcome, Store};
 
 pub use attach::Use;
 pub use create::CreatedContainer;
@@ -40,8 +40,7 @@ pub use pulls::Pull;
 pub use reconcile::{Reconciled, Strays};
 pub use users::NewUser;
 
-/// Between two looks at whether a row is free. Claims are short, or end with a deadline.
-const CLAIM_PAUSE: Duration = Duration::from_millis(20);
+use rows::{Claim, Claims, Counted, Counts, lock};
 
 /// Runs the steps.
 #[derive(Clone)]
@@ -51,11 +50,11 @@ pub struct Lifecycle {
     installation: Arc<str>,
     fail_point: FailPoint,
     tasks: TaskTracker,
-    in_flight: Arc<Mutex<HashSet<String>>>,
+    claims: Claims,
     unsettled: Arc<Notify>,
     alone: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
-    used: Arc<Mutex<HashMap<String, usize>>>,
-    changing: Arc<Mutex<HashMap<String, usize>>>,
+    used: Counts,
+    changing: Counts,
     listeners: events::Listeners,
     vanished: Arc<Mutex<HashSet<String>>>,
     pulls: pulls::Pulls,
@@ -71,11 +70,11 @@ impl Lifecycle {
             installation: installation.into(),
             fail_point,
             tasks: TaskTracker::new(),
-            in_flight: Arc::default(),
+            claims: Claims::default(),
             unsettled: Arc::default(),
             alone: Arc::default(),
-            used: Arc::default(),
-            changing: Arc::default(),
+            used: Counts::default(),
+            changing: Counts::default(),
             listeners: events::Listeners::default(),
             vanished: Arc::default(),
             pulls: pulls::Pulls::default(),
@@ -83,8 +82,9 @@ impl Lifecycle {
         }
     }
 
-    /// Waits until everything that was begun has ended.
+    /// Waits until everything that was begun has ended; pulls, which may take long, are given up.
     pub async fn finish(&self) {
+        self.pulls.end();
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -116,47 +116,34 @@ impl Lifecycle {
 
     /// A claim as soon as whoever has it lets go; `Conflict` if that takes longer than the deadline.
     async fn claim_in_time(&self, row_id: &str, deadline: Deadline) -> Result<Claim> {
-        let wait = async {
-            loop {
-                if let Some(claim) = self.claim(row_id) {
-                    return claim;
-                }
-                tokio::time::sleep(CLAIM_PAUSE).await;
-            }
-        };
         let busy = || Error::new(Kind::Conflict, "something else is being done with this");
-        deadline.or_none(wait).await.ok_or_else(busy)
+        deadline.or_none(self.claims.claimed(row_id)).await.ok_or_else(busy)
     }
 
-    /// Notes that the row's container is in use until the guard is dropped.
-    fn in_use(&self, row_id: &str) -> InUse {
-        InUse::enter(row_id, &self.used)
+    /// Notes that the container is in use until this is dropped, if it goes for want of use.
+    fn in_use(&self, row: &Container) -> Option<Counted> {
+        row.idle_seconds.map(|_| self.used.enter(&row.id))
     }
 
-    /// Runs what changes whether a container runs. Nobody else writes down meanwhile how it is, and it is looked at
+    /// Runs what changes whether a container runs. Nobody else here writes down meanwhile how it is, and it is looked at
     /// afterwards.
     async fn changing<T>(&self, grant: &ContainerGrant, change: impl Future<Output = T>) -> T {
-        let changing = InUse::enter(&grant.row().id, &self.changing);
+        let changing = self.changing.enter(&grant.row().id);
         let outcome = change.await;
         drop(changing);
         self.engine.look_again(grant.engine_id());
         outcome
     }
 
-    /// Whether something changes the row's container now.
+    /// Whether something here changes the row's container now.
     fn is_changing(&self, row_id: &str) -> bool {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner).contains_key(row_id)
-    }
-
-    /// Whether the row's container is in use.
-    fn is_in_use(&self, row_id: &str) -> bool {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).contains_key(row_id)
+        self.changing.has(row_id)
     }
 
     /// Waits until nobody else holds this row for a change that is read first and then written.
     async fn alone(&self, row_id: &str) -> OwnedMutexGuard<()> {
         let row = {
-            let mut rows = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut rows = lock(&self.alone);
             rows.retain(|id, row| id == row_id || Arc::strong_count(row) > 1);
             Arc::clone(rows.entry(row_id.to_owned()).or_default())
         };
@@ -165,49 +152,6 @@ impl Lifecycle {
 
     /// Marks a row as being worked on, so that no reconciler takes it for what a crash left.
     fn claim(&self, row_id: &str) -> Option<Claim> {
-        let fresh = lock(&self.in_flight).insert(row_id.to_owned());
-        fresh.then(|| Claim { row_id: row_id.to_owned(), in_flight: Arc::clone(&self.in_flight) })
+        self.claims.claim(row_id)
     }
-}
-
-/// A container that somebody uses until this is dropped.
-struct InUse {
-    row_id: String,
-    used: Arc<Mutex<HashMap<String, usize>>>,
-}
-
-impl InUse {
-    fn enter(row_id: &str, used: &Arc<Mutex<HashMap<String, usize>>>) -> Self {
-        *used.lock().unwrap_or_else(PoisonError::into_inner).entry(row_id.to_owned()).or_default() += 1;
-        Self { row_id: row_id.to_owned(), used: Arc::clone(used) }
-    }
-}
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        match used.get_mut(&self.row_id) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                used.remove(&self.row_id);
-            }
-        }
-    }
-}
-
-/// A row that this process works on until the claim is dropped.
-struct Claim {
-    row_id: String,
-    in_flight: Arc<Mutex<HashSet<String>>>,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        lock(&self.in_flight).remove(&self.row_id);
-    }
-}
-
-/// A set has no state between statements that a panic could break.
-fn lock(set: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
-    set.lock().unwrap_or_else(PoisonError::into_inner)
 }

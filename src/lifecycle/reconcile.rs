@@ -72,8 +72,8 @@ const ORPHAN: &str = "it carries our label, and nobody owns it";
 const TENANTS_AT_ONCE: usize = 16;
 
 impl Lifecycle {
-    /// One round over the ledger: rows that are not settled are taken back. Tenants do not wait for each
-    /// other.
+    /// One round over the ledger: rows that are not settled are taken back, of some tenants at once. A round ends when the
+    /// last of them has; the next begins then.
     ///
     /// Fails as a whole only where Podman or the store is out of reach.
     pub async fn reconcile(&self, grant: &SystemGrant) -> Result<Reconciled> {
@@ -127,15 +127,21 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// What carries our label and nobody owns. The list of containers waits for every container on the host, a wedged one
-    /// too: not for every day.
+    /// What carries our label and nobody owns.
     pub async fn strays(&self, grant: &SystemGrant) -> Result<Strays> {
-        let mut strays = Strays::default();
+        let mut containers = Vec::new();
         for found in self.labelled(grant).await? {
             if !self.is_owned(&found).await? {
-                strays.containers.push(found);
+                containers.push(found);
             }
         }
+        Ok(Strays { containers, ..self.other_strays(grant).await? })
+    }
+
+    /// The same without containers, of which events tell, and whose list waits for every container on the host, a wedged
+    /// one too: not for every day.
+    async fn other_strays(&self, grant: &SystemGrant) -> Result<Strays> {
+        let mut strays = Strays::default();
         for (owner, network) in self.engine.own_networks(grant, &self.installation).await? {
             let slug = TenantSlug::parse(&owner).map_err(Error::internal)?;
             if self.store.tenant(&slug).await?.is_none() {
@@ -148,6 +154,15 @@ impl Lifecycle {
             }
         }
         Ok(strays)
+    }
+
+    /// Takes networks and volumes away that are strays, unless they are kept since a restore. Says how many went.
+    pub async fn settle_other_strays(&self, grant: &SystemGrant) -> Result<usize> {
+        if self.store.keeps_strays().await? {
+            return Ok(0);
+        }
+        let strays = self.other_strays(grant).await?;
+        Ok(self.remove_all(grant, strays).await)
     }
 
     /// Takes strays away, unless they are kept since a restore. At start and after Podman was away; in between, events tell
@@ -186,9 +201,15 @@ impl Lifecycle {
         self.upkeep(grant, &found.row_id, deed, removing).await
     }
 
-    /// Takes strays away: containers, then the networks and volumes that they may have held. How many went.
+    /// Takes all strays away, and programs that no container has. How many went.
     pub async fn remove_strays(&self, grant: &SystemGrant) -> Result<usize> {
-        let Strays { containers, networks, volumes } = self.strays(grant).await?;
+        let strays = self.strays(grant).await?;
+        let gone = self.remove_all(grant, strays).await;
+        Ok(gone + self.engine.remove_old_agents(grant, &self.installation).await?)
+    }
+
+    /// Takes these away: containers, then the networks and volumes that they may have held. How many went.
+    async fn remove_all(&self, grant: &SystemGrant, Strays { containers, networks, volumes }: Strays) -> usize {
         let mut gone = 0;
         let mut note = |outcome: Result<()>, what: &str| match outcome {
             Ok(()) => gone += 1,
@@ -207,8 +228,7 @@ impl Lifecycle {
             let removing = async |grant: &Audited<SystemGrant>| self.engine.remove_own_volume(grant, &volume).await;
             note(self.upkeep(grant, &volume, deed, removing).await, &volume);
         }
-        gone += self.engine.remove_old_agents(grant, &self.installation).await?;
-        Ok(gone)
+        gone
     }
 
     async fn take_back_if_unsettled(&self, grant: &SystemGrant, row: &Container) -> Result<bool> {

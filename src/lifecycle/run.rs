@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Lifecycle;
+use super::watch::PATIENCE;
 use crate::domain::{EventKind, Kind, Result, Signal, Tenant, parse_timestamp_ms};
 use crate::engine::{Deadline, Status};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
@@ -108,7 +109,13 @@ impl Lifecycle {
     async fn look_at_running(&self, tenant: &Tenant) -> Result<()> {
         let system = SystemGrant::for_upkeep();
         for row in self.store.containers(tenant).await?.into_iter().filter(|row| row.running) {
-            self.look_at(&system, &row, self.engine.deadline()).await?;
+            match self.look_at(&system, &row, self.engine.deadline().within(PATIENCE)).await {
+                // One that Podman does not answer for keeps its place, and is no reason against the others.
+                Err(error) if !matches!(error.kind, Kind::EngineDown | Kind::StoreDown) => {
+                    tracing::debug!(container.row = row.id, ?error, "a container could not be looked at");
+                }
+                other => drop(other?),
+            }
         }
         Ok(())
     }

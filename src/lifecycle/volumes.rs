@@ -2,7 +2,7 @@
 
 use super::Lifecycle;
 use super::create::unfinished;
-use crate::domain::{Attempt, Error, Result, VolumeName};
+use crate::domain::{Attempt, Result, VolumeName};
 use crate::policy::grant::{Audited, SystemGrant, TenantGrant, VolumeGrant};
 use crate::store::{Deed, Object, State, Volume};
 
@@ -22,8 +22,9 @@ impl Lifecycle {
             }
             // What cannot be made is not reserved: while Podman is away, nobody could take that back.
             this.engine.ping().await?;
-            let volume = this.store.reserve_volume(grant.tenant(), &name, attempt.as_ref()).await?;
-            let _claim = this.claim(&volume.id).ok_or_else(|| Error::internal("a new volume is already claimed"))?;
+            let id = this.store.id_for(attempt.as_ref());
+            let _claim = this.claim(&id).ok_or_else(unfinished)?;
+            let volume = this.store.reserve_volume(grant.tenant(), &name, &id).await?;
             this.fail_point.reached("volume.reserved");
             let over = grant.made_volume(&volume);
             let made = this.engine.create_volume(&over, &this.installation, this.engine.deadline()).await;

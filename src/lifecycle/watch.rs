@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::{Lifecycle, lock};
+use super::Lifecycle;
+use super::rows::lock;
 use crate::domain::{EngineId, Kind, Result};
 use crate::policy::grant::SystemGrant;
 use crate::store::Container;
@@ -12,7 +13,7 @@ use crate::store::Container;
 /// Containers looked at in one bite, how many at once, and how long each may take.
 const BITE: u32 = 10;
 const AT_ONCE: usize = 4;
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Lifecycle {
     /// Hears Podman's events until they end, which they never should.

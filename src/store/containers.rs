@@ -1,7 +1,5 @@
 //! The ledger of containers: the authority on ownership.
 
-use std::time::Duration;
-
 use super::{Store, Volume};
 use crate::domain::{ContainerName, EngineId, Error, EventKind, PublishedPort, Resource, Result, Tenant, TenantSlug};
 
@@ -82,7 +80,7 @@ impl Promised {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     id: String,
     tenant_id: String,
     slug: String,
@@ -101,7 +99,7 @@ struct Row {
 }
 
 /// Rows of the ledger with their tenants' names.
-macro_rules! select {
+macro_rules! select_containers {
     ($rest:literal) => {
         concat!(
             "SELECT c.id, c.tenant_id, t.slug, c.name, c.engine_id, c.state, c.image, c.created_ms, c.profile,
@@ -111,43 +109,9 @@ macro_rules! select {
         )
     };
 }
+pub(super) use select_containers;
 
 impl Store {
-    /// The container was used now.
-    pub async fn touch_container(&self, row: &Container) -> Result<()> {
-        sqlx::query("UPDATE containers SET touched_ms = $1 WHERE id = $2")
-            .bind(self.world.now_ms())
-            .bind(&row.id)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
-    /// The container goes that long from now, or not by itself. Gives the new time, milliseconds since 1970.
-    pub async fn renew_container(&self, row: &Container, expires_in: Option<Duration>) -> Result<Option<i64>> {
-        let now = self.world.now_ms();
-        let expires_ms = expires_in.map(|time| now.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)));
-        sqlx::query("UPDATE containers SET expires_ms = $1, touched_ms = $2 WHERE id = $3")
-            .bind(expires_ms)
-            .bind(now)
-            .bind(&row.id)
-            .execute(&self.pool)
-            .await?;
-        Ok(expires_ms)
-    }
-
-    /// Every tenant's containers whose time has come.
-    pub async fn expired_containers(&self) -> Result<Vec<Container>> {
-        let rows: Vec<Row> = sqlx::query_as(select!(
-            "WHERE c.state = 'ready' AND (c.expires_ms <= $1 OR c.touched_ms + c.idle_seconds * 1000 <= $1)
-             ORDER BY c.created_ms, c.id"
-        ))
-        .bind(self.world.now_ms())
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(Row::into_container).collect()
-    }
-
     /// Notes Podman's id of a container that is being made.
     pub async fn record_engine_id(&self, row: &Container, engine_id: &EngineId) -> Result<()> {
         let done = sqlx::query("UPDATE containers SET engine_id = $1 WHERE id = $2 AND state = 'creating'")
@@ -214,7 +178,7 @@ impl Store {
     /// Containers that are half made do not exist yet.
     pub async fn container(&self, tenant: &Tenant, name_or_id: &str) -> Result<Option<Container>> {
         let is_id = matches!(name_or_id.len(), 12 | 64) && name_or_id.bytes().all(|b| b.is_ascii_hexdigit());
-        let row: Option<Row> = sqlx::query_as(select!(
+        let row: Option<Row> = sqlx::query_as(select_containers!(
             "WHERE c.tenant_id = $1 AND c.state <> 'creating'
                AND (c.name = $2 OR ($3 AND substr(c.engine_id, 1, length($2)) = $2))
              ORDER BY c.name = $2 DESC LIMIT 1"
@@ -229,11 +193,12 @@ impl Store {
 
     /// The tenant's containers, oldest first, without those that are half made.
     pub async fn containers(&self, tenant: &Tenant) -> Result<Vec<Container>> {
-        let rows: Vec<Row> =
-            sqlx::query_as(select!("WHERE c.tenant_id = $1 AND c.state <> 'creating' ORDER BY c.created_ms, c.id"))
-                .bind(&tenant.id)
-                .fetch_all(&self.pool)
-                .await?;
+        let rows: Vec<Row> = sqlx::query_as(select_containers!(
+            "WHERE c.tenant_id = $1 AND c.state <> 'creating' ORDER BY c.created_ms, c.id"
+        ))
+        .bind(&tenant.id)
+        .fetch_all(&self.pool)
+        .await?;
         rows.into_iter().map(Row::into_container).collect()
     }
 
@@ -256,7 +221,7 @@ impl Store {
 
     /// All of a tenant's rows, whatever their state.
     pub async fn all_containers(&self, tenant: &Tenant) -> Result<Vec<Container>> {
-        let rows: Vec<Row> = sqlx::query_as(select!("WHERE c.tenant_id = $1 ORDER BY c.created_ms, c.id"))
+        let rows: Vec<Row> = sqlx::query_as(select_containers!("WHERE c.tenant_id = $1 ORDER BY c.created_ms, c.id"))
             .bind(&tenant.id)
             .fetch_all(&self.pool)
             .await?;
@@ -266,7 +231,7 @@ impl Store {
     /// Every tenant's rows that are on their way in or out, but for those that another living gateway is about: what a
     /// crash may have left.
     pub async fn unsettled_containers(&self) -> Result<Vec<Container>> {
-        let rows: Vec<Row> = sqlx::query_as(select!(
+        let rows: Vec<Row> = sqlx::query_as(select_containers!(
             "WHERE c.state <> 'ready'
                AND c.gateway NOT IN (SELECT id FROM gateways WHERE id <> $1 AND seen_ms > $2)
              ORDER BY c.created_ms, c.id"
@@ -280,7 +245,7 @@ impl Store {
 
     /// The row of this identifier, if it is still on its way in or out.
     pub async fn unsettled_container(&self, id: &str) -> Result<Option<Container>> {
-        let row: Option<Row> = sqlx::query_as(select!("WHERE c.id = $1 AND c.state <> 'ready'"))
+        let row: Option<Row> = sqlx::query_as(select_containers!("WHERE c.id = $1 AND c.state <> 'ready'"))
             .bind(id)
             .fetch_optional(&self.pool)
             .await?;
@@ -289,7 +254,7 @@ impl Store {
 
     /// The tenant's container of this identifier of ours, whatever its state.
     pub async fn container_by_id(&self, tenant: &Tenant, id: &str) -> Result<Option<Container>> {
-        let row: Option<Row> = sqlx::query_as(select!("WHERE c.tenant_id = $1 AND c.id = $2"))
+        let row: Option<Row> = sqlx::query_as(select_containers!("WHERE c.tenant_id = $1 AND c.id = $2"))
             .bind(&tenant.id)
             .bind(id)
             .fetch_optional(&self.pool)
@@ -299,17 +264,36 @@ impl Store {
 
     /// The next settled containers of all tenants after our identifier `cursor`.
     pub async fn containers_after(&self, cursor: &str, limit: u32) -> Result<Vec<Container>> {
-        let rows: Vec<Row> = sqlx::query_as(select!("WHERE c.state = 'ready' AND c.id > $1 ORDER BY c.id LIMIT $2"))
-            .bind(cursor)
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await?;
+        let rows: Vec<Row> =
+            sqlx::query_as(select_containers!("WHERE c.state = 'ready' AND c.id > $1 ORDER BY c.id LIMIT $2"))
+                .bind(cursor)
+                .bind(i64::from(limit))
+                .fetch_all(&self.pool)
+                .await?;
         rows.into_iter().map(Row::into_container).collect()
+    }
+
+    /// Whoever has settled containers, by our identifier.
+    pub async fn tenants_with_containers(&self) -> Result<Vec<String>> {
+        let tenants = sqlx::query_scalar("SELECT DISTINCT tenant_id FROM containers WHERE state = 'ready'");
+        Ok(tenants.fetch_all(&self.pool).await?)
+    }
+
+    /// The tenant's next settled container after our identifier `cursor`.
+    pub async fn next_container(&self, tenant_id: &str, cursor: &str) -> Result<Option<Container>> {
+        let row: Option<Row> = sqlx::query_as(select_containers!(
+            "WHERE c.state = 'ready' AND c.tenant_id = $1 AND c.id > $2 ORDER BY c.id LIMIT 1"
+        ))
+        .bind(tenant_id)
+        .bind(cursor)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(Row::into_container).transpose()
     }
 
     /// The settled container that Podman calls so, whosever it is.
     pub async fn container_by_engine_id(&self, id: &EngineId) -> Result<Option<Container>> {
-        let row: Option<Row> = sqlx::query_as(select!("WHERE c.state = 'ready' AND c.engine_id = $1"))
+        let row: Option<Row> = sqlx::query_as(select_containers!("WHERE c.state = 'ready' AND c.engine_id = $1"))
             .bind(id.as_str())
             .fetch_optional(&self.pool)
             .await?;
@@ -318,7 +302,7 @@ impl Store {
 
     /// Running containers that have the volume.
     pub async fn running_with(&self, volume: &Volume) -> Result<Vec<Container>> {
-        let rows: Vec<Row> = sqlx::query_as(select!(
+        let rows: Vec<Row> = sqlx::query_as(select_containers!(
             "JOIN container_volumes m ON m.container_id = c.id WHERE m.volume_id = $1 AND c.running = 1 AND c.state = 'ready'"
         ))
         .bind(&volume.id)
@@ -343,7 +327,7 @@ impl Store {
 }
 
 impl Row {
-    fn into_container(self) -> Result<Container> {
+    pub(super) fn into_container(self) -> Result<Container> {
         Ok(Container {
             tenant: Tenant { id: self.tenant_id, slug: TenantSlug::parse(&self.slug).map_err(Error::internal)? },
             name: ContainerName::parse(&self.name).map_err(Error::internal)?,

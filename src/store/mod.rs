@@ -14,6 +14,7 @@ mod census;
 mod containers;
 mod events;
 mod examine;
+mod expiry;
 mod foreign;
 mod gateways;
 mod idempotency;
@@ -177,7 +178,7 @@ impl Store {
     }
 
     /// What the thing is called that this attempt makes.
-    fn id_for(&self, attempt: Option<&Attempt>) -> String {
+    pub fn id_for(&self, attempt: Option<&Attempt>) -> String {
         attempt.map_or_else(self.world.new_id, |attempt| attempt.id().to_owned())
     }
 

@@ -7,10 +7,12 @@ use sqlx::AnyConnection;
 
 use super::containers::{Container, Promised, State};
 use super::{Store, is_duplicate};
-use crate::domain::{Attempt, ContainerName, Error, Kind, PublishedPort, Resource, Result, Tenant, WantedPort};
+use crate::domain::{ContainerName, Error, Kind, PublishedPort, Resource, Result, Tenant, WantedPort};
 
 /// What a new row says.
 pub struct Reservation<'a> {
+    /// Our identifier, new.
+    pub id: &'a str,
     /// Name within the tenant.
     pub name: &'a ContainerName,
     /// The reference asked for, resolved.
@@ -33,8 +35,6 @@ pub struct Reservation<'a> {
     pub expires_in: Option<Duration>,
     /// How long after its last use it goes by itself.
     pub idle: Option<Duration>,
-    /// What it is made by, and named after.
-    pub attempt: Option<&'a Attempt>,
     /// The version of the agent that it gets; 0 without.
     pub agent: i64,
 }
@@ -47,7 +47,7 @@ impl Store {
         tenant: &Tenant,
         wanted: &Reservation<'_>,
     ) -> Result<(Container, Vec<PublishedPort>)> {
-        let id = self.id_for(wanted.attempt);
+        let id = wanted.id.to_owned();
         let created_ms = self.world.now_ms();
         let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let expires_ms = wanted.expires_in.map(|time| created_ms.saturating_add(milliseconds(time)));

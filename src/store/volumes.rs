@@ -1,7 +1,7 @@
 //! The ledger of volumes.
 
 use super::{State, Store, is_duplicate};
-use crate::domain::{Attempt, Error, Kind, Resource, Result, Tenant, TenantSlug, VolumeName};
+use crate::domain::{Error, Kind, Resource, Result, Tenant, TenantSlug, VolumeName};
 
 /// One row of the ledger.
 #[derive(Debug, Clone)]
@@ -40,15 +40,10 @@ macro_rules! select {
 }
 
 impl Store {
-    /// Takes the name and a place of the quota. `Conflict` if the name is taken, `Quota` if there is no place.
-    pub async fn reserve_volume(
-        &self,
-        tenant: &Tenant,
-        name: &VolumeName,
-        attempt: Option<&Attempt>,
-    ) -> Result<Volume> {
+    /// Takes the name and a place of the quota, under an identifier of ours, new. `Conflict` if the name is taken, `Quota` if there is no place.
+    pub async fn reserve_volume(&self, tenant: &Tenant, name: &VolumeName, id: &str) -> Result<Volume> {
         let volume = Volume {
-            id: self.id_for(attempt),
+            id: id.to_owned(),
             tenant: tenant.clone(),
             name: name.clone(),
             state: State::Creating,

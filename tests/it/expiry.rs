@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Site, Story, eventually};
+use crate::support::{Client, Ledger, Site, Story, eventually};
 
 async fn gone(client: &Client, name: &str) {
     let path = format!("/containers/{name}");
@@ -217,4 +217,62 @@ async fn a_long_command_is_use() {
     let done = story.client.post("/containers/c/exec", json!({"command": "sleep 6; echo done"})).await.ok();
     assert_eq!(done["execution"]["output"], "done\n", "{done}");
     gone(&story.client, "c").await;
+}
+
+/// Nor does another gateway end it, or the next start after a crash.
+#[tokio::test]
+async fn what_is_used_elsewhere_is_in_use() {
+    let profiles = "[profiles.default]\nidle_seconds = 4";
+    let first = Site::on_postgres().await.with(profiles);
+    let second = first.beside().with(profiles);
+    let Story { gateway, client, site, tenant, .. } = Story::at(first).await;
+    let other = second.start().await;
+    client.create_sleeping("c").await;
+    let done = client.post("/containers/c/exec", json!({"command": "sleep 9; echo done"})).await.ok();
+    assert_eq!(done["execution"]["output"], "done\n", "{done}");
+    // The log that somebody follows, and what it uses for somebody who watches.
+    for stream in ["/containers/c/logs?follow=true", "/containers/c/stats?stream=true"] {
+        let held = client.events(stream).await;
+        seconds(6.0).await;
+        assert_eq!(client.status("c").await, "running", "{stream}");
+        drop(held);
+    }
+    let held = client.events("/containers/c/logs?follow=true").await;
+    seconds(6.0).await;
+    drop(other);
+    drop(gateway);
+    drop(held);
+    let gateway = site.start().await;
+    let client = gateway.client(&site.token(&tenant.login("operator")));
+    assert_eq!(client.status("c").await, "running", "it was in use a moment ago");
+    gone(&client, "c").await;
+}
+
+/// One that a sweep has on its list is renewed or removed, and not both.
+#[tokio::test]
+async fn what_is_renewed_stays() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    let names: Vec<String> = (0..12).map(|number| format!("c{number:02}")).collect();
+    for name in &names {
+        client.create_with(name, json!({"start": false})).await;
+    }
+    let ledger = Ledger::of(&story.site).await;
+    ledger.execute("UPDATE containers SET expires_ms = 1").await;
+    eventually("that some went", || async { (client.listed().await.len() < 12).then_some(()) }).await;
+    let mut renewed = Vec::new();
+    for name in names.iter().rev() {
+        let answer = client.post(&format!("/containers/{name}/renew"), json!({"expires_in": 3600})).await;
+        match answer.status {
+            200 => renewed.push(name.clone()),
+            404 | 409 => {}
+            _ => panic!("{}", answer.text()),
+        }
+    }
+    assert!(!renewed.is_empty());
+    eventually("the sweep's end", || async { (client.listed().await.len() == renewed.len()).then_some(()) }).await;
+    seconds(2.5).await;
+    let mut left: Vec<String> = client.listed().await.into_iter().map(|(name, _)| name).collect();
+    left.sort_unstable_by(|one, other| other.cmp(one));
+    assert_eq!(left, renewed);
 }

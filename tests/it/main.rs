@@ -60,6 +60,7 @@ mod ownership;
 mod places;
 mod ports;
 mod profiles;
+mod pulls;
 mod quotas;
 mod races;
 mod readme;

@@ -102,6 +102,57 @@ async fn what_nobody_owns_goes_when_podman_is_back() {
     assert_eq!(story.client.listed().await, [("web".into(), "running".into())]);
 }
 
+/// Nobody sees it, nobody can remove it, and its name is taken.
+#[tokio::test]
+async fn what_a_killed_podman_left_of_a_create_is_in_nobodys_way() {
+    let mut podman = PrivatePodman::start();
+    podman.import_alpine();
+    let site = Site::new();
+    let tenant = site.tenant();
+    podman.die_while_making(&format!("{}.web", tenant.slug));
+    let site = site.set("engine.url", &podman.url);
+    let gateway = site.start().await;
+    let client = &gateway.client(&site.token(&tenant.login("operator")));
+    client.create_sleeping("web").await;
+    assert_eq!(client.exec("web", json!("echo hi")).await, "hi\n");
+    // A name that somebody really has stays theirs.
+    let name = format!("{}.theirs", tenant.slug);
+    let theirs = Podman { socket: podman.socket().to_owned() };
+    let made = theirs.post("/containers/create", json!({"image": ALPINE, "name": name})).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    client.try_create("theirs", json!({})).await.refused(409, "PodmanAPIError");
+    assert!(is_there(&theirs, made.json()["Id"].as_str().unwrap()).await);
+    assert_eq!(client.used().await["containers"], 1);
+}
+
+/// Of networks and volumes no event tells: each round of the reconciler looks for them.
+#[tokio::test]
+async fn networks_and_volumes_that_nobody_owns_go_by_and_by() {
+    let (socket, podman) = (socket(), Podman::of_the_tests());
+    let way = Forwarder::start(&socket, &podman.socket);
+    let Story { client, site, gateway: _gateway, .. } = Story::at(site_at(&socket)).await;
+    client.post("/volumes", json!({"name": "data"})).await.ok();
+    let installation = Ledger::of(&site).await.installation().await.unwrap();
+    // What it does at its start ends with this.
+    let looked = || way.asked("GET", "/volumes/json");
+    eventually("the first look for strays", || async { (looked() > 1).then_some(()) }).await;
+    let data = podman.volumes(&installation).await.remove(0);
+    let labels = json!({"io.podgate.installation": installation});
+    let slug = unique();
+    podman.post("/networks/create", json!({"name": format!("podgate-{slug}"), "labels": labels})).await;
+    podman.post("/volumes/create", json!({"Name": format!("podgate-{slug}"), "Labels": labels})).await;
+    assert!(podman.network(&slug).await.is_some());
+    // A removal that fails has the next round begin soon.
+    way.fail(&data, "no space left on device");
+    client.delete("/volumes/data").await.refused(500, "PodmanAPIError");
+    way.pass(&data);
+    eventually("that all of it is gone", || async {
+        let gone = podman.volumes(&installation).await.is_empty() && podman.network(&slug).await.is_none();
+        (gone && client.used().await["volumes"] == 0).then_some(())
+    })
+    .await;
+}
+
 /// Nor does anybody have to go away first.
 #[tokio::test]
 async fn what_somebody_else_made_with_our_label_goes() {

@@ -3,13 +3,19 @@
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
+use crate::engine_down::{site_at, socket};
 use crate::images::ALPINE;
 use crate::support::files::{BYTES, answer, at};
-use crate::support::{Site, Story, eventually};
+use crate::support::private::PrivatePodman;
+use crate::support::{Forwarder, Podman, Site, Story, eventually};
 
 #[tokio::test]
 async fn who_writes_on_into_a_volume_is_stopped() {
-    let story = Story::with(Site::new(), &[&format!("--image={ALPINE}"), "--quota=stored_bytes=20000000"]).await;
+    // One of its own: Podman measures everybody's volumes, and rests the longer the more there are.
+    let podman = PrivatePodman::start();
+    podman.import_alpine();
+    let site = Site::new().set("engine.url", &podman.url);
+    let story = Story::with(site, &[&format!("--image={ALPINE}"), "--quota=stored_bytes=20000000"]).await;
     let (client, (_, theirs)) = (&story.client, story.another());
     // Not for ever: should nobody stop it, the disk is everybody's.
     let fill = "i=0; while [ $i -lt 1500 ]; do i=$((i+1)); dd if=/dev/zero of=/data/f$i bs=1M count=1 2>/dev/null; \
@@ -31,6 +37,28 @@ async fn who_writes_on_into_a_volume_is_stopped() {
     client.delete("/containers/bomb").await.ok();
     client.delete("/volumes/data").await.ok();
     client.create_sleeping("next").await;
+}
+
+/// Podman walks over every file of a container to measure it. Who has many waits for it alone.
+#[tokio::test]
+async fn who_is_slow_to_measure_is_nobody_elses_shelter() {
+    let (socket, podman) = (socket(), Podman::of_the_tests());
+    let way = Forwarder::start(&socket, &podman.socket);
+    let story = Story::with(site_at(&socket), &[&format!("--image={ALPINE}"), "--quota=stored_bytes=20000000"]).await;
+    let (client, (_, theirs)) = (&story.client, story.another());
+    for name in ["slow", "slower"] {
+        let id = theirs.create_sleeping(name).await;
+        let id = podman.inspect(&id).await["Id"].as_str().unwrap().to_owned();
+        way.hold(&format!("{id}/json?size=true"));
+    }
+    // It has been their turn.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let fill = "i=0; while [ $i -lt 600 ]; do i=$((i+1)); dd if=/dev/zero of=/f$i bs=1M count=1 2>/dev/null; \
+                sleep 0.1; done; sleep 300";
+    client.create_with("bomb", json!({"command": ["sh", "-c", fill]})).await;
+    eventually("the bomb's end", || async { (client.status("bomb").await == "exited").then_some(()) }).await;
+    assert!(client.used().await["stored_bytes"] > 20_000_000);
+    assert_eq!(theirs.status("slow").await, "running");
 }
 
 /// A container that goes in the middle of an upload takes with it what the upload was to store.

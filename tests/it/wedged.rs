@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::engine_down::socket;
 use crate::support::private::PrivatePodman;
-use crate::support::{Answer, Client, Site, eventually};
+use crate::support::{Answer, Client, Forwarder, Site, eventually};
 
 /// Podman reads /etc/passwd, and waits for ever where that is a FIFO: here for as long as it exists,
 const WEDGED: &str = "localhost/wedged:latest";
@@ -279,4 +280,49 @@ async fn a_wedged_container_holds_up_nobodys_end() {
     .await;
     eventually("the end of the stuck ones", || async { client.listed().await.is_empty().then_some(()) }).await;
     assert!(client.used().await.values().all(|used| *used == 0));
+}
+
+/// Those that hang are never undone, and fill what all removals share.
+#[tokio::test]
+async fn no_removal_is_sent_that_would_hang() {
+    let (podman, site) = begin();
+    let socket = socket();
+    let way = Forwarder::start(&socket, podman.socket());
+    let site = site.set("engine.url", format!("unix://{}", socket.display()));
+    let images = [&*format!("--image={WEDGED}"), &*format!("--image={TRAP}"), "--quota=running=1"];
+    let tenant = site.tenant_with(&images);
+    let gateway = site.start().await;
+    let client = gateway.client(&site.token(&tenant.login("operator")));
+    for name in ["first", "second"] {
+        client.create(json!({"image": WEDGED, "name": name, "start": false})).await;
+    }
+    let before = way.asked("DELETE", "/containers/");
+    // Nobody knows yet that it hangs.
+    let start = tokio::spawn({
+        let client = client.clone();
+        async move { client.post("/containers/first/start", json!(null)).await }
+    });
+    eventually("its start", || async { (way.asked("POST", "/start") > 0).then_some(()) }).await;
+    client.delete("/containers/first?force=true").await.refused(408, "PodmanAPIError");
+    start.await.unwrap().refused(408, "PodmanAPIError");
+    // It holds the tenant's one place, and a refusal says so at once.
+    client.create(json!({"image": TRAP, "name": "good", "start": false})).await;
+    client.post("/containers/good/start", json!(null)).await.refused(403, "QuotaError");
+    // A gateway that begins does not know it either.
+    drop(gateway);
+    let gateway = site.start().await;
+    let client = gateway.client(&site.token(&tenant.login("operator")));
+    let looks = way.asked("GET", "/containers/");
+    eventually("that it looks", || async { (way.asked("GET", "/containers/") > looks + 4).then_some(()) }).await;
+    client.delete("/containers/first?force=true").await.refused(408, "PodmanAPIError");
+    assert_eq!(way.asked("DELETE", "/containers/"), before);
+
+    podman.kill_service();
+    podman.serve();
+    eventually("that it is removed", || async {
+        let names: Vec<_> = client.listed().await.into_iter().map(|(name, _)| name).collect();
+        (names == ["second", "good"]).then_some(())
+    })
+    .await;
+    assert_eq!(client.used().await["running"], 0);
 }

@@ -10,8 +10,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What a request's first line has, and the cause of Podman's failure in its place.
-type Faults = Arc<Mutex<Vec<(String, String)>>>;
+/// What a request's first line has, and the cause of Podman's failure in its place, or none where nothing comes.
+type Faults = Arc<Mutex<Vec<(String, Option<String>)>>>;
 
 pub struct Forwarder {
     path: PathBuf,
@@ -19,6 +19,7 @@ pub struct Forwarder {
     silent: Arc<AtomicBool>,
     taken: Arc<AtomicUsize>,
     faults: Faults,
+    asked: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
@@ -28,10 +29,10 @@ impl Forwarder {
         let listener = UnixListener::bind(path).expect("a socket");
         let (target, leads_to) = watch::channel(target.to_owned());
         let (silent, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let faults = Faults::default();
-        let task =
-            tokio::spawn(accept(listener, leads_to, Arc::clone(&silent), Arc::clone(&taken), Arc::clone(&faults)));
-        Self { path: path.to_owned(), target, silent, taken, faults, task }
+        let (faults, asked) = (Faults::default(), Arc::<Mutex<Vec<String>>>::default());
+        let heard = (Arc::clone(&faults), Arc::clone(&asked));
+        let task = tokio::spawn(accept(listener, leads_to, Arc::clone(&silent), Arc::clone(&taken), heard));
+        Self { path: path.to_owned(), target, silent, taken, faults, asked, task }
     }
 
     /// From now on connections are taken and never answered, or again passed on.
@@ -39,16 +40,30 @@ impl Forwarder {
         self.silent.store(silent, Ordering::SeqCst);
     }
 
-    /// Requests whose first line has these words fail in Podman's manner; without a cause they are passed on again.
-    pub fn fail(&self, words: &str, cause: Option<&str>) {
-        let mut faults = self.faults.lock().unwrap();
-        faults.retain(|(known, _)| known != words);
-        faults.extend(cause.map(|cause| (words.to_owned(), cause.to_owned())));
+    /// Requests whose first line has these words fail in Podman's manner.
+    pub fn fail(&self, words: &str, cause: &str) {
+        self.faults.lock().unwrap().push((words.to_owned(), Some(cause.to_owned())));
+    }
+
+    /// Those get no answer.
+    pub fn hold(&self, words: &str) {
+        self.faults.lock().unwrap().push((words.to_owned(), None));
+    }
+
+    /// Those are passed on again.
+    pub fn pass(&self, words: &str) {
+        self.faults.lock().unwrap().retain(|(known, _)| known != words);
     }
 
     /// Cuts every connection; new ones go to `target`.
     pub fn turn_to(&self, target: &Path) {
         self.target.send_replace(target.to_owned());
+    }
+
+    /// How many requests of that method were passed on whose first line has these words.
+    pub fn asked(&self, method: &str, words: &str) -> usize {
+        let lines = self.asked.lock().unwrap();
+        lines.iter().filter(|line| line.starts_with(method) && line.contains(words)).count()
     }
 
     /// How many connections were taken so far.
@@ -62,7 +77,7 @@ async fn accept(
     target: watch::Receiver<PathBuf>,
     silent: Arc<AtomicBool>,
     taken: Arc<AtomicUsize>,
-    faults: Faults,
+    (faults, asked): (Faults, Arc<Mutex<Vec<String>>>),
 ) {
     let mut held = Vec::new();
     while let Ok((mut client, _)) = listener.accept().await {
@@ -71,19 +86,21 @@ async fn accept(
             held.push(client);
             continue;
         }
-        let (mut target, faults) = (target.clone(), Arc::clone(&faults));
+        let (mut target, faults, asked) = (target.clone(), Arc::clone(&faults), Arc::clone(&asked));
         tokio::spawn(async move {
             let mut head = [0; 1024];
             let Ok(length) = client.read(&mut head).await else { return };
             let first_line = String::from_utf8_lossy(&head[..length]).lines().next().unwrap_or_default().to_owned();
             let fault = faults.lock().unwrap().iter().find(|(words, _)| first_line.contains(words)).cloned();
             if let Some((_, cause)) = fault {
+                let Some(cause) = cause else { return std::future::pending().await };
                 let body = serde_json::json!({"cause": cause, "message": cause, "response": 500}).to_string();
                 let head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close";
                 let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                 let _ = client.write_all(answer.as_bytes()).await;
                 return;
             }
+            asked.lock().unwrap().push(first_line);
             let leads_to = target.borrow_and_update().clone();
             // Where nobody listens, the connection is cut.
             let Ok(mut podman) = UnixStream::connect(&leads_to).await else { return };

@@ -66,6 +66,18 @@ impl PrivatePodman {
         run(as_root("kill").args(["-KILL", pid.trim()]));
     }
 
+    /// What a service leaves that is killed while it makes a container of that name: its storage, and no container.
+    pub fn die_while_making(&mut self, name: &str) {
+        let podman = |words: &[&str]| run(self.script().arg("podman").arg(&self.dir).args(words));
+        podman(&["create", "--name", name, "docker.io/library/alpine:latest", "true"]);
+        let storage = |script: &str| run(as_root("sh").args(["-ec", script, "sh"]).arg(self.dir.join("root")));
+        storage("mkdir \"$1.kept\"; cp -a \"$1/overlay\" \"$1/overlay-containers\" \"$1/overlay-layers\" \"$1.kept\"");
+        podman(&["rm", name]);
+        run(self.script().arg("stop").arg(&self.dir));
+        storage("cd \"$1\"; rm -r overlay overlay-containers overlay-layers; mv \"$1.kept\"/* .");
+        self.url = self.serve();
+    }
+
     fn script(&self) -> Command {
         as_root(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/podman-service"))
     }
