@@ -1,12 +1,16 @@
 //! Images on the host.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::{Deadline, Engine, failure};
-use crate::domain::{ImageRef, Kind, Result};
+use crate::domain::{Error, ImageRef, Kind, Result};
 use crate::policy::grant::{ImageGrant, TenantGrant};
 
 /// What an image says of itself.
@@ -46,13 +50,41 @@ struct Listed {
     repo_digests: Option<Vec<String>>,
 }
 
+/// How long a list of the host's images is good.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// The host's images when they were last listed. Who asks meanwhile waits for the answer.
+#[derive(Clone, Default)]
+pub(super) struct OnHost(Arc<Mutex<Option<Seen>>>);
+
+struct Seen {
+    at: Instant,
+    images: Arc<BTreeSet<ImageRef>>,
+}
+
+impl OnHost {
+    /// There may be another one.
+    pub(super) async fn forget(&self) {
+        *self.0.lock().await = None;
+    }
+}
+
 impl Engine {
-    /// Every reference under which the host has an image, whoever may use it.
-    pub async fn images_on_host(&self, grant: &TenantGrant, deadline: Deadline) -> Result<BTreeSet<ImageRef>> {
+    /// Every reference under which the host has an image, whoever may use it; as it was a moment ago, for the list costs by
+    /// everybody's images.
+    pub async fn images_on_host(&self, grant: &TenantGrant, deadline: Deadline) -> Result<Arc<BTreeSet<ImageRef>>> {
+        let Some(mut known) = deadline.or_none(self.images.0.lock()).await else {
+            return Err(Error::new(Kind::EngineTimeout, "Podman did not answer in time"));
+        };
+        if let Some(seen) = known.as_ref().filter(|seen| seen.at.elapsed() < MOMENT) {
+            return Ok(Arc::clone(&seen.images));
+        }
         let ask = self.wire.get("/v4.0.0/libpod/images/json");
         let images: Vec<Listed> = self.short(grant.tenant(), deadline, ask).await?.checked()?.json()?;
         let names = images.into_iter().flat_map(|image| [image.repo_tags, image.repo_digests]).flatten().flatten();
-        Ok(names.filter_map(|name| ImageRef::parse(&name).ok()).collect())
+        let images: Arc<BTreeSet<_>> = Arc::new(names.filter_map(|name| ImageRef::parse(&name).ok()).collect());
+        *known = Some(Seen { at: Instant::now(), images: Arc::clone(&images) });
+        Ok(images)
     }
 
     /// Whether the host has the image that was granted.

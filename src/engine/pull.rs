@@ -72,7 +72,9 @@ impl Engine {
             Ok(())
         };
         let patience: Duration = self.pull_patience;
-        Deadline::after(patience).bound(self.timed("POST images/pull", pull)).await.map_err(|error| match error.kind {
+        let pulled = Deadline::after(patience).bound(self.timed("POST images/pull", pull)).await;
+        self.images.forget().await;
+        pulled.map_err(|error| match error.kind {
             Kind::EngineDown => error,
             _ => {
                 let cause = error.cause.unwrap_or_else(|| error.message.into_owned());
