@@ -1,7 +1,5 @@
 //! Who did what: announced before it is done, with its outcome after.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::gateway::PASSWORD;
@@ -363,8 +361,9 @@ async fn no_entry_no_mutation() {
 async fn who_leaves_is_told_of() {
     use tokio::io::AsyncWriteExt;
     let story = Story::begin().await;
-    let client = &story.client;
-    let leave = async |path: &str, body: Value, after: Duration| {
+    let (client, ledger) = (&story.client, Ledger::of(&story.site).await);
+    // Once it is announced.
+    let leave = async |verb: &str, path: &str, body: Value| {
         let body = body.to_string();
         let request = format!(
             "POST /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
@@ -374,12 +373,14 @@ async fn who_leaves_is_told_of() {
         );
         let mut stream = tokio::net::TcpStream::connect(client.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        tokio::time::sleep(after).await;
+        let is_announced =
+            async || ledger.audit_rows().await.iter().any(|row| row.verb.as_deref() == Some(verb)).then_some(());
+        eventually("its announcement", is_announced).await;
     };
     let create = json!({"name": "web", "image": "alpine", "command": "sleep 300"});
-    leave("/containers", create, Duration::from_millis(60)).await;
+    leave("createContainer", "/containers", create).await;
     eventually("its making", || async { (client.listed().await.len() == 1).then_some(()) }).await;
-    leave("/containers/web/exec", json!({"command": "sleep 20"}), Duration::from_millis(300)).await;
+    leave("execInContainer", "/containers/web/exec", json!({"command": "sleep 20"})).await;
     let entries = entries(&story).await;
     let operator = story.tenant.login("operator");
     assert_eq!(
