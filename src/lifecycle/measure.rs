@@ -106,19 +106,20 @@ impl Lifecycle {
             Ok(bytes) => {
                 turn.missed.remove(&row.id);
                 match self.store.set_container_stored(&row, bytes).await? {
-                    Some((usage, more)) if row.running => self.stop_beyond(system, &row, usage, more).await,
+                    Some(usage) if row.running => self.stop_beyond(system, &row, usage).await,
                     _ => Ok(()),
                 }
             }
             Err(error) if error.kind == Kind::EngineTimeout && begun.elapsed() >= PATIENCE => {
                 let missed = turn.missed.entry(row.id.clone()).or_default();
                 *missed += 1;
+                if *missed < TOO_OFTEN || !row.running {
+                    return Ok(());
+                }
                 let usage = self.store.usage(&row.tenant).await?;
                 match usage.into_iter().find(|usage| usage.resource == Resource::StoredBytes) {
-                    Some(usage) if *missed >= TOO_OFTEN && row.running => {
-                        self.stop_beyond(system, &row, usage, 1).await
-                    }
-                    _ => Ok(()),
+                    Some(usage) => self.stop_beyond(system, &row, usage).await,
+                    None => Ok(()),
                 }
             }
             Err(error) => {
@@ -133,13 +134,13 @@ impl Lifecycle {
         let sizes = self.engine.volume_sizes(system).await?;
         for volume in self.store.settled_volumes().await? {
             let Some(bytes) = sizes.get(&volume.id) else { continue };
-            let Some((usage, more)) = self.store.set_volume_stored(&volume, *bytes).await? else { continue };
-            if more <= 0 || usage.used <= usage.limit {
+            let Some(usage) = self.store.set_volume_stored(&volume, *bytes).await? else { continue };
+            if !usage.is_beyond() {
                 continue;
             }
             // Whichever of them writes.
             for row in self.store.running_with(&volume).await? {
-                if let Err(error) = self.stop_beyond(system, &row, usage, more).await {
+                if let Err(error) = self.stop_beyond(system, &row, usage).await {
                     tracing::warn!(container.row = row.id, ?error, "what writes on could not be stopped");
                 }
             }
@@ -147,9 +148,9 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Stops a running container that stores so much more than before, where its tenant stores more than it may.
-    async fn stop_beyond(&self, system: &SystemGrant, row: &Container, usage: Usage, more: i64) -> Result<()> {
-        let (true, Some(engine_id)) = (more > 0 && usage.used > usage.limit, &row.engine_id) else { return Ok(()) };
+    /// Stops a running container that stores more than before, where its tenant stores more than it may.
+    async fn stop_beyond(&self, system: &SystemGrant, row: &Container, usage: Usage) -> Result<()> {
+        let (true, Some(engine_id)) = (usage.is_beyond(), &row.engine_id) else { return Ok(()) };
         let (tenant, name) = (row.tenant.slug.as_str(), row.name.as_str());
         tracing::warn!(
             tenant,

@@ -7,7 +7,7 @@ use super::watch::PATIENCE;
 use crate::domain::{EventKind, Kind, Result, Signal, Tenant, parse_timestamp_ms};
 use crate::engine::{Deadline, Status};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
-use crate::store::{Container, SeenEnd, State};
+use crate::store::{Container, State};
 
 /// So many milliseconds after its deadline a start that began is over: its place was taken or given back.
 const AFTER_A_START: i64 = 5_000;
@@ -139,9 +139,11 @@ impl Lifecycle {
         match (row.running, status.is_running()) {
             (true, false) => {
                 let patience = i64::try_from(self.engine.patience().as_millis()).unwrap_or(i64::MAX);
-                let finished_ms = status.finished_at.as_deref().and_then(|time| parse_timestamp_ms(time).ok());
                 let over_ms = self.store.now_ms().saturating_sub(patience).saturating_sub(AFTER_A_START);
-                self.store.note_end(row, SeenEnd { exit_code: status.exit_code, finished_ms, over_ms }).await
+                // None of one that never ran.
+                let finished_ms = status.finished_at.as_deref().and_then(|time| parse_timestamp_ms(time).ok());
+                let placed_until = finished_ms.map_or(over_ms, |ended| ended.max(over_ms));
+                self.store.note_end(row, status.exit_code, placed_until).await
             }
             // An operator started it: it counts, and stays even where the tenant has too many now.
             (false, true) if row.state == State::Ready => self.store.note_running(row).await,

@@ -6,6 +6,13 @@ use super::containers::{Row, select_containers};
 use super::{AT_ONCE, Container, Store, marks};
 use crate::domain::{Error, Kind, Result};
 
+/// Of the container `$1`: that its time has come at `$2`.
+macro_rules! is_due {
+    () => {
+        "id = $1 AND state = 'ready' AND (expires_ms <= $2 OR touched_ms + idle_seconds * 1000 <= $2)"
+    };
+}
+
 impl Store {
     /// The container was used now.
     pub async fn touch_container(&self, row: &Container) -> Result<()> {
@@ -56,28 +63,16 @@ impl Store {
 
     /// Whether the container's time has come.
     pub async fn is_expired(&self, row: &Container) -> Result<bool> {
-        let expired: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM containers
-             WHERE id = $1 AND state = 'ready' AND (expires_ms <= $2 OR touched_ms + idle_seconds * 1000 <= $2)",
-        )
-        .bind(&row.id)
-        .bind(self.world.now_ms())
-        .fetch_optional(&self.pool)
-        .await?;
+        let text = concat!("SELECT 1 FROM containers WHERE ", is_due!());
+        let expired = sqlx::query_scalar(text).bind(&row.id).bind(self.world.now_ms());
+        let expired: Option<i64> = expired.fetch_optional(&self.pool).await?;
         Ok(expired.is_some())
     }
 
     /// The container is to go, if its time has come. Whether it is.
     pub async fn mark_expired(&self, row: &Container) -> Result<bool> {
-        let marked = sqlx::query(
-            "UPDATE containers SET state = 'removing', gateway = $2
-             WHERE id = $1 AND state = 'ready' AND (expires_ms <= $3 OR touched_ms + idle_seconds * 1000 <= $3)",
-        )
-        .bind(&row.id)
-        .bind(&*self.gateway)
-        .bind(self.world.now_ms())
-        .execute(&self.pool)
-        .await?;
-        Ok(marked.rows_affected() > 0)
+        let text = concat!("UPDATE containers SET state = 'removing', gateway = $3 WHERE ", is_due!());
+        let marked = sqlx::query(text).bind(&row.id).bind(self.world.now_ms()).bind(&*self.gateway);
+        Ok(marked.execute(&self.pool).await?.rows_affected() > 0)
     }
 }

@@ -59,7 +59,6 @@ pub use events::Event;
 pub use foreign::{ForeignAccess, ForeignToken};
 pub use idempotency::{Claimed, KeyClaim, KeyedRequest};
 pub use keys::SigningKey;
-pub use places::SeenEnd;
 pub use quotas::{DefaultQuotas, Usage, exceeded};
 pub use reserve::Reservation;
 pub use sessions::Refreshed;

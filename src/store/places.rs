@@ -5,16 +5,8 @@ use sqlx::AnyConnection;
 use super::{Container, Store};
 use crate::domain::{EventKind, Resource, Result};
 
-/// An end that somebody saw.
-#[derive(Debug, Clone, Copy)]
-pub struct SeenEnd {
-    /// Of the main process.
-    pub exit_code: Option<i64>,
-    /// When it ended, milliseconds since 1970; none of one that never ran.
-    pub finished_ms: Option<i64>,
-    /// A start that began before this is over, however it went.
-    pub over_ms: i64,
-}
+/// A place counts whenever it was taken.
+const ANY: i64 = i64::MAX;
 
 impl Store {
     /// The container is about to run: takes a place among the running. Whether it had none.
@@ -58,7 +50,7 @@ impl Store {
     /// The container does not run: gives its place back. Fine if it has none.
     pub async fn give_back_running(&self, row: &Container) -> Result<()> {
         let mut tx = self.begin().await?;
-        self.give_back_place(&mut tx, row).await?;
+        self.give_back_place(&mut tx, row, ANY).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -67,7 +59,7 @@ impl Store {
     /// stopped where it ran.
     pub async fn note_stopped(&self, row: &Container, exit_code: Option<i64>) -> Result<()> {
         let mut tx = self.begin().await?;
-        if self.give_back_place(&mut tx, row).await? {
+        if self.give_back_place(&mut tx, row, ANY).await? {
             self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Died, exit_code).await?;
         }
         if row.running {
@@ -78,27 +70,23 @@ impl Store {
         Ok(())
     }
 
-    /// The container was seen not to run: the same. One that was seen before a start that somebody has begun since, here
-    /// or in another gateway, keeps its place.
-    pub async fn note_end(&self, row: &Container, seen: SeenEnd) -> Result<()> {
+    /// The container was seen not to run: the same. One that took its place after this time, milliseconds since 1970, keeps
+    /// it: somebody has begun to start it since, here or in another gateway.
+    pub async fn note_end(&self, row: &Container, exit_code: Option<i64>, placed_until: i64) -> Result<()> {
         let mut tx = self.begin().await?;
-        let ended = sqlx::query("UPDATE containers SET running = 0 WHERE id = $1 AND running = 1 AND placed_ms <= $2")
-            .bind(&row.id)
-            .bind(seen.finished_ms.map_or(seen.over_ms, |finished| finished.max(seen.over_ms)))
-            .execute(&mut *tx)
-            .await?;
-        if ended.rows_affected() > 0 {
-            self.give_back(&mut tx, &row.tenant.id, Resource::Running, 1).await?;
-            self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Died, seen.exit_code).await?;
+        if self.give_back_place(&mut tx, row, placed_until).await? {
+            self.note(&mut tx, row, row.engine_id.as_ref(), EventKind::Died, exit_code).await?;
         }
         tx.commit().await?;
         self.noted.notify_one();
         Ok(())
     }
 
-    async fn give_back_place(&self, conn: &mut AnyConnection, row: &Container) -> Result<bool> {
-        let done = sqlx::query("UPDATE containers SET running = 0 WHERE id = $1 AND running = 1")
+    /// Whether it had a place, taken until then.
+    async fn give_back_place(&self, conn: &mut AnyConnection, row: &Container, placed_until: i64) -> Result<bool> {
+        let done = sqlx::query("UPDATE containers SET running = 0 WHERE id = $1 AND running = 1 AND placed_ms <= $2")
             .bind(&row.id)
+            .bind(placed_until)
             .execute(&mut *conn)
             .await?;
         if done.rows_affected() == 0 {

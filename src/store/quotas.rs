@@ -18,6 +18,13 @@ pub struct Usage {
     pub used: i64,
 }
 
+impl Usage {
+    /// Whether the tenant has more than it may.
+    pub fn is_beyond(&self) -> bool {
+        self.used > self.limit
+    }
+}
+
 /// The maxima where a tenant's record says nothing else.
 pub type DefaultQuotas = BTreeMap<Resource, i64>;
 

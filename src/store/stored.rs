@@ -28,42 +28,36 @@ impl InFlight {
 }
 
 impl Store {
-    /// Notes how much a container stores, beside what is on its way there. What its tenant stores in all now, and how
-    /// much more this container does; none if that did not change.
-    pub async fn set_container_stored(&self, row: &Container, bytes: i64) -> Result<Option<(Usage, i64)>> {
-        let mut tx = self.begin().await?;
-        let before: Option<i64> = sqlx::query_scalar("SELECT stored_bytes FROM containers WHERE id = $1")
-            .bind(&row.id)
-            .fetch_optional(&mut *tx)
-            .await?;
-        let bytes = bytes.saturating_add(self.in_flight.of(&row.id));
-        let Some(before) = before.filter(|before| *before != bytes) else { return Ok(None) };
-        sqlx::query("UPDATE containers SET stored_bytes = $1 WHERE id = $2")
-            .bind(bytes)
-            .bind(&row.id)
-            .execute(&mut *tx)
-            .await?;
-        let usage = self.add(&mut tx, &row.tenant, Resource::StoredBytes, bytes - before).await?;
-        tx.commit().await?;
-        Ok(Some((usage, bytes - before)))
+    /// Notes how much a container stores, beside what is on its way there. What its tenant stores in all now, if this
+    /// container stores more than before.
+    pub async fn set_container_stored(&self, row: &Container, bytes: i64) -> Result<Option<Usage>> {
+        let before = "SELECT stored_bytes FROM containers WHERE id = $1";
+        let set = "UPDATE containers SET stored_bytes = $1 WHERE id = $2";
+        self.set_stored((before, set), &row.tenant, &row.id, bytes).await
     }
 
     /// Notes how much a volume stores. The same of it.
-    pub async fn set_volume_stored(&self, volume: &Volume, bytes: i64) -> Result<Option<(Usage, i64)>> {
+    pub async fn set_volume_stored(&self, volume: &Volume, bytes: i64) -> Result<Option<Usage>> {
+        let before = "SELECT stored_bytes FROM volumes WHERE id = $1";
+        let set = "UPDATE volumes SET stored_bytes = $1 WHERE id = $2";
+        self.set_stored((before, set), &volume.tenant, &volume.id, bytes).await
+    }
+
+    async fn set_stored(
+        &self,
+        (before, set): (&'static str, &'static str),
+        tenant: &Tenant,
+        id: &str,
+        bytes: i64,
+    ) -> Result<Option<Usage>> {
         let mut tx = self.begin().await?;
-        let before: Option<i64> = sqlx::query_scalar("SELECT stored_bytes FROM volumes WHERE id = $1")
-            .bind(&volume.id)
-            .fetch_optional(&mut *tx)
-            .await?;
+        let before: Option<i64> = sqlx::query_scalar(before).bind(id).fetch_optional(&mut *tx).await?;
+        let bytes = bytes.saturating_add(self.in_flight.of(id));
         let Some(before) = before.filter(|before| *before != bytes) else { return Ok(None) };
-        sqlx::query("UPDATE volumes SET stored_bytes = $1 WHERE id = $2")
-            .bind(bytes)
-            .bind(&volume.id)
-            .execute(&mut *tx)
-            .await?;
-        let usage = self.add(&mut tx, &volume.tenant, Resource::StoredBytes, bytes - before).await?;
+        sqlx::query(set).bind(bytes).bind(id).execute(&mut *tx).await?;
+        let usage = self.add(&mut tx, tenant, Resource::StoredBytes, bytes - before).await?;
         tx.commit().await?;
-        Ok(Some((usage, bytes - before)))
+        Ok(Some(usage).filter(|_| bytes > before))
     }
 
     /// `Quota` if the tenant stores more than it may.
