@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::engine_down::{site_at, socket};
 use crate::support::websocket::streams;
 use crate::support::{Client, Forwarder, Ledger, Podman, Site, Story, eventually};
 
@@ -83,13 +84,9 @@ async fn everybody_who_is_attached_hears_it() {
 /// Nobody is told that the process ended which goes on.
 #[tokio::test]
 async fn a_connection_that_breaks_is_not_the_end() {
-    let dir = std::env::temp_dir().join(crate::support::gateway::unique());
-    std::fs::create_dir(&dir).unwrap();
-    let between = dir.join("podman.sock");
-    let podman = Podman::of_the_tests();
+    let (between, podman) = (socket(), Podman::of_the_tests());
     let forwarder = Forwarder::start(&between, &podman.socket);
-    let site = Site::new().set("engine.url", format!("unix://{}", between.display()));
-    let Story { client, .. } = &Story::at(site).await;
+    let Story { client, .. } = &Story::at(site_at(&between)).await;
     let command = "while :; do echo tick; sleep 0.2; done";
     client.create(json!({"image": "alpine", "name": "clock", "command": command})).await;
     let mut peer = client.websocket("/containers/clock/attach").await;
@@ -97,7 +94,6 @@ async fn a_connection_that_breaks_is_not_the_end() {
     forwarder.turn_to(&podman.socket);
     assert_eq!(peer.closed().await, (1011, "the connection to the main process broke".into()));
     assert_eq!(client.status("clock").await, "running");
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 /// What is attached is not among the short calls, and a container that is watched is not locked.

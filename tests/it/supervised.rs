@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::engine_down::{site_at, socket};
 use crate::support::private::PrivatePodman;
 use crate::support::processes::{alive, fork_bomb, marker, open_files, resident, with_word};
 use crate::support::{ALPINE, Client, DEBIAN, Forwarder, Podman, STATIC, Site, Story, eventually};
@@ -106,13 +107,9 @@ async fn a_gateway_that_is_killed_ends_all_of_it() {
 
 #[tokio::test]
 async fn a_connection_to_podman_that_is_cut_ends_all_of_it() {
-    let dir = std::env::temp_dir().join(crate::support::gateway::unique());
-    std::fs::create_dir(&dir).unwrap();
-    let between = dir.join("podman.sock");
-    let podman = Podman::of_the_tests();
+    let (between, podman) = (socket(), Podman::of_the_tests());
     let forwarder = Forwarder::start(&between, &podman.socket);
-    let site = Site::new().set("engine.url", format!("unix://{}", between.display()));
-    let Story { client, .. } = &Story::at(site).await;
+    let Story { client, .. } = &Story::at(site_at(&between)).await;
     client.create_sleeping("c").await;
     for (script, count) in TREES {
         let (mut connection, marker) = begin(client, "c", script, *count).await;
@@ -122,7 +119,6 @@ async fn a_connection_to_podman_that_is_cut_ends_all_of_it() {
         tokio::io::AsyncReadExt::read_to_string(&mut connection, &mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 "), "{answer:?} is an answer");
     }
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[tokio::test]
