@@ -143,8 +143,8 @@ impl Images {
     /// Pull an image
     ///
     /// Gets an allowed image from its registry and tells how far it is. Whoever asks for an image that is being pulled
-    /// joins that pull; others wait for their turn, of one tenant no more than 16. The last event is `done` or `failed`; what goes on when a caller leaves, or is told that the stream
-    /// ends, is the pull.
+    /// joins that pull; others wait for their turn, of one tenant no more than 16. The last event is `done` or `failed`;
+    /// what goes on when a caller leaves, or is told that the stream ends, is the pull.
     #[oai(path = "/images/pull", method = "post", operation_id = "pullImage")]
     async fn pull(&self, who: Caller<ImagesScope>, body: Strict<PullImageRequest>) -> poem::Result<Events<PullEvent>> {
         let Strict(PullImageRequest { image, policy }, _) = body;

@@ -17,8 +17,8 @@ use crate::metrics::Queue;
 /// one of those gets. A storm of sign-ins delays sign-ins.
 const NICENESS: i32 = 10;
 
-/// How many times as long as it worked a thread then rests, all of them together. Niceness counts among the threads of one program only: Podman's
-/// stand in another group of the scheduler (a session's, or a unit's), with which ours shares alike. So what sign-ins may
+/// How many times as long as it worked a thread then rests, all of them together. Niceness counts among the threads of one
+/// program only: Podman's stand in another group of the scheduler (a session's, or a unit's), with which ours shares alike. So what sign-ins may
 /// take of the machine is bounded by this: of `hash_threads` processors a quarter, and a tenth for wrong passwords, of which
 /// a storm is made.
 const REST: u32 = 3;

@@ -82,8 +82,8 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
         .with(audit::Audit { store })
         // What failed further in becomes the envelope, panics too; from here on every outcome is a response.
         .with(envelope::Envelope { world })
-        // A budget for each tenant and account, or for an address. After identification, because a valid token must not be turned away
-        // for what its neighbours behind the same address did.
+        // A budget for each tenant and account, or for an address. After identification, because a valid token must not be
+        // turned away for what its neighbours behind the same address did.
         .with(limits::Limits { budgets, metrics: metrics.clone(), world })
         // What fails before a form for a token is looked at, the limits too, is said in OAuth2's words.
         .with(oauth::OAuth)

@@ -45,8 +45,9 @@ impl Terminal {
     /// `{"type": "session", "session": …, "resumable_seconds": 30, "offset": …}`, its last
     /// `{"type": "exit", "exit_code": …, "supervised": …, "killed": …}`; the client's are `{"type": "resize", "rows": …,
     /// "columns": …}`, `{"type": "signal", "signal": "SIGINT"}`, `{"type": "end"}` (of the input; on a terminal, Ctrl-D)
-    /// and `{"type": "ping"}` (answered with `pong`). What is no input passes input that waits to be read, 64 KiB at most. A client that loses its connection comes back with `session` and the bytes of output it
-    /// has as `seen`, and gets what it missed. One that closes with 1000 ends the command and all that it started.
+    /// and `{"type": "ping"}` (answered with `pong`). What is no input passes input that waits to be read, 64 KiB at most.
+    /// A client that loses its connection comes back with `session` and the bytes of output it has as `seen`, and gets what
+    /// it missed. One that closes with 1000 ends the command and all that it started.
     #[oai(path = "/containers/:name/terminal", method = "get", operation_id = "openTerminal")]
     #[allow(clippy::too_many_arguments)] // each is a parameter of the request
     async fn open(
