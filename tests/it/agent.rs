@@ -262,21 +262,21 @@ async fn watched_plainly(story: &Story) {
         let stream = client.post_events(&format!("/containers/{name}/exec/stream"), body).await;
         stream.unwrap_or_else(|answer| panic!("{}", answer.text()))
     };
-    let whole = async |body: Value| {
-        let mut events = watch("bare", body).await.until("exit").await;
+    let whole = async |name: &str, body: Value| {
+        let mut events = watch(name, body).await.until("exit").await;
         let exit = events.pop().unwrap().data;
         assert_eq!(exit["supervised"], false, "{exit}");
         let said = events.iter().map(|event| event.data["data"].as_str().unwrap());
         (said.collect::<String>(), exit)
     };
     let body = json!({"command": "echo Error: mine >&2; read x; echo $x; exit 3", "stdin": "in\n"});
-    let (said, exit) = whole(body).await;
+    let (said, exit) = whole("bare", body).await;
     assert_eq!((said.as_str(), &exit["exit_code"]), ("Error: mine\nin\n", &json!(3)));
-    let (said, exit) = whole(json!({"command": "echo begun; sleep 60", "timeout": 1.5})).await;
+    let (said, exit) = whole("bare", json!({"command": "echo begun; sleep 60", "timeout": 1.5})).await;
     assert_eq!((said.as_str(), &exit["timed_out"]), ("begun\n", &json!(true)));
-    let (said, exit) = whole(json!({"command": "yes", "max_output": 100_000})).await;
+    let (said, exit) = whole("bare", json!({"command": "yes", "max_output": 100_000})).await;
     assert!(said.len() <= 100_000 && exit["truncated"] == true, "{} {exit}", said.len());
-    assert_eq!(whole(json!({"command": "sleep 2; exit 127"})).await.1["exit_code"], 127);
+    assert_eq!(whole("bare", json!({"command": "sleep 2; exit 127"})).await.1["exit_code"], 127);
     // Who leaves cuts the connection, and a command that reads its input sees that.
     let mark = crate::support::processes::marker();
     let mut left = watch("bare", json!({"command": format!("echo up; sleep {mark} & cat; kill $!")})).await;
@@ -284,8 +284,8 @@ async fn watched_plainly(story: &Story) {
     drop(left);
     // Where there is no shell, a string's words run.
     client.create_with("static", json!({"image": STATIC, "command": ["/app"]})).await;
-    let mut events = watch("static", json!({"command": "/app echo a b"})).await.until("exit").await;
-    assert_eq!((events.pop().unwrap().data["exit_code"].as_i64(), &events[0].data["data"]), (Some(0), &json!("a b\n")));
+    let (said, exit) = whole("static", json!({"command": "/app echo a b"})).await;
+    assert_eq!((said.as_str(), &exit["exit_code"]), ("a b\n", &json!(0)));
     assert_eq!(client.used().await["execs"], 0);
     client.handshake("/containers/bare/terminal").await.refused(409, "PodmanAPIError");
     client.handshake("/containers/bare/ports/80").await.refused(409, "PodmanAPIError");
