@@ -236,7 +236,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     let mut jobs = JoinSet::new();
     jobs.spawn(jobs::follow_events(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::watch(lifecycle.clone(), upkeep.clone()));
-    jobs.spawn(jobs::measure(lifecycle.clone(), upkeep.clone()));
+    jobs.spawn(jobs::measure(lifecycle.clone(), upkeep.clone(), config.engine.survey_every));
     jobs.spawn(jobs::reconcile(lifecycle.clone(), upkeep.clone(), metrics.clone()));
     jobs.spawn(jobs::sweep(lifecycle.clone(), upkeep));
     jobs.spawn({

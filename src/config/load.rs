@@ -119,6 +119,7 @@ fn engine(r: &mut Reader, data_dir: &Path) -> Engine {
         request_timeout: Duration::from_secs(r.number("engine.request_timeout_seconds", 1..=3600)),
         long_calls_per_tenant: r.number("engine.long_calls_per_tenant", 1..=10_000),
         transfers_per_tenant: r.number("engine.transfers_per_tenant", 1..=1000),
+        survey_every: Duration::from_secs(r.number("engine.survey_seconds", 1..=86_400)),
         seccomp_path: if seccomp_is_ours { data_dir.join("seccomp.json") } else { seccomp },
         seccomp_is_ours,
         first_user_id: Some(first_user_id).filter(|first| *first != 0),

@@ -144,6 +144,8 @@ pub struct Engine {
     pub long_calls_per_tenant: usize,
     /// Files of containers worked on at once per tenant.
     pub transfers_per_tenant: usize,
+    /// Between two surveys of what a running container has on the disk.
+    pub survey_every: Duration,
     /// As Podman's host sees it.
     pub seccomp_path: PathBuf,
     /// Whether the file at `seccomp_path` is ours to write.

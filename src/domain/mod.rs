@@ -14,6 +14,7 @@ mod file;
 mod image;
 mod limits;
 mod log_position;
+mod measured;
 mod names;
 mod path;
 mod patience;
@@ -37,6 +38,7 @@ pub use file::{FileEntry, FileInfo, FileKind, FileMode, FileOwner, FileTime, Fil
 pub use image::{ImagePattern, ImageRef, ImageRequest, PullPolicy};
 pub use limits::{ContainerLimits, NetworkMode, Resource, TenantLimit};
 pub use log_position::LogPosition;
+pub use measured::Measured;
 pub use names::{AccountName, ContainerName, EngineId, Login, TenantSlug};
 pub use path::{ContainerPath, Directory, TreePath};
 pub use patience::patience;

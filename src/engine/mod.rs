@@ -68,7 +68,7 @@ pub use containers::{Labelled, Status};
 pub use deadline::Deadline;
 pub use examine::Examined;
 pub use exec::{Ended, ExecRequest, Execution};
-pub use files::{ChangingFiles, Expected, FileWrite, Files, Listing, Target, Unpacked, cut};
+pub use files::{ChangingFiles, Expected, FileWrite, Files, Listing, Survey, Target, Unpacked, cut};
 pub use follow::{Followed, LogPiece, LogStart};
 pub use frames::Output;
 pub use host::Host;

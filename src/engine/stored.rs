@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Measured {
+struct Inspected {
     #[serde(default)]
     size_rw: i64,
 }
@@ -35,18 +35,20 @@ struct VolumeUse {
 }
 
 impl Engine {
-    /// Bytes of the container's writable layer. Podman walks over its files, and over the image's, with the container
-    /// locked: to be asked seldom. A missed deadline is not held against the container.
+    /// Bytes of the container's writable layer; 0, which no container that ever ran has, where Podman could not find out.
+    /// It walks over its files, and over the image's, with the container locked: to be asked seldom. A missed deadline is
+    /// not held against the container.
     pub async fn stored_bytes(&self, grant: &ContainerGrant, patience: Duration) -> Result<i64> {
         if self.wedged.is_marked(grant.engine_id()) {
             return Err(wedged::no_answer());
         }
         let path = format!("/v4.0.0/libpod/containers/{}/json?size=true", grant.engine_id());
-        let ask = async { self.wire.get(&path).await?.checked()?.json::<Measured>() };
+        let ask = async { self.wire.get(&path).await?.checked()?.json::<Inspected>() };
         Ok(Deadline::after(patience).bound(ask).await?.size_rw)
     }
 
-    /// Bytes of all volumes of ours, by our identifier. Hangs while any container of the host is wedged.
+    /// Bytes of all volumes of ours, by our identifier. Hangs while any container of the host is wedged, and fails where
+    /// any volume of the host has a path that is too long.
     pub async fn volume_sizes(&self, _grant: &SystemGrant) -> Result<HashMap<String, i64>> {
         if self.wedged.any() {
             return Err(wedged::no_answer());

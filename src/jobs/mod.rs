@@ -126,7 +126,7 @@ pub async fn watch(lifecycle: Lifecycle, grant: SystemGrant) {
 }
 
 /// Measures what tenants store, for ever.
-pub async fn measure(lifecycle: Lifecycle, grant: SystemGrant) {
+pub async fn measure(lifecycle: Lifecycle, grant: SystemGrant, survey_every: Duration) {
     let volumes = async {
         loop {
             let begun = Instant::now();
@@ -137,7 +137,7 @@ pub async fn measure(lifecycle: Lifecycle, grant: SystemGrant) {
             tokio::time::sleep(UNSETTLED.max(begun.elapsed() * 5)).await;
         }
     };
-    tokio::join!(lifecycle.measure_containers(&grant), volumes);
+    tokio::join!(lifecycle.measure_containers(&grant, survey_every), volumes);
 }
 
 /// Takes expired containers and deleted tenants away, every second, for ever.

@@ -1,75 +1,46 @@
 //! What tenants store. Nothing on most hosts keeps a container from filling the disk, so it is measured, a little at a
 //! time, and who writes on beyond its quota is stopped (SECURITY rule 26: an honest watchdog).
+//!
+//! Podman is asked, which costs little and is right for whoever has nothing to hide. Now and then, and wherever Podman has
+//! no answer, a visitor surveys what there is (docs/decisions/0028).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Lifecycle;
-use crate::domain::{Kind, Resource, Result, Signal};
-use crate::policy::grant::SystemGrant;
-use crate::store::{Container, Deed, Object, Outcome, Usage};
+use super::rows::lock;
+use super::turns::{PAUSE, Turn, Turns};
+use crate::domain::{Kind, Measured, Result, Signal};
+use crate::engine::Survey;
+use crate::policy::grant::{ContainerGrant, SystemGrant};
+use crate::store::{Container, Deed, Object, Outcome, Usage, Volume};
 
 /// How long one measurement may take. Podman walks over every file, to the end whoever waits, with the container locked.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between the beginnings of two measurements, and how many go on at once.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How many go on at once.
 const AT_ONCE: usize = 4;
-/// A tenant rests so many times as long as Podman walked over its files.
-const REST: u32 = 20;
-/// A container that could not be measured so often in a row has grown.
-const TOO_OFTEN: u32 = 3;
+/// How long a survey may take, for each of the things that a container stores in.
+const SURVEY_PATIENCE: Duration = Duration::from_secs(20);
+/// What a survey may find more than Podman tells, beside an eighth of it: what was written in between, and inodes.
+const SLACK: i64 = 16 * 1024 * 1024;
 
-/// One tenant's place in the round over its containers.
-struct Turn {
-    tenant_id: String,
-    cursor: String,
-    /// By row: how often in a row it could not be measured in time.
-    missed: HashMap<String, u32>,
-    not_before: Instant,
-}
-
-/// Whose turn it is. Each tenant waits for its own containers only.
-#[derive(Default)]
-struct Turns {
-    resting: HashMap<String, Turn>,
-    going: HashSet<String>,
-}
-
-impl Turns {
-    /// The one of these tenants that has rested longest.
-    fn next(&mut self, tenants: Vec<String>) -> Option<Turn> {
-        let now = Instant::now();
-        let tenants: HashSet<String> = tenants.into_iter().collect();
-        self.resting.retain(|id, _| tenants.contains(id));
-        for tenant_id in tenants.into_iter().filter(|id| !self.going.contains(id)) {
-            let fresh = || Turn {
-                tenant_id: tenant_id.clone(),
-                cursor: String::new(),
-                missed: HashMap::new(),
-                not_before: now,
-            };
-            self.resting.entry(tenant_id.clone()).or_insert_with(fresh);
-        }
-        let rested = self.resting.values().filter(|turn| turn.not_before <= now);
-        let next = rested.min_by_key(|turn| turn.not_before)?.tenant_id.clone();
-        self.going.insert(next.clone());
-        self.resting.remove(&next)
-    }
-
-    /// It is over, and took so long.
-    fn rest(&mut self, mut turn: Turn, took: Duration) {
-        turn.not_before = Instant::now() + PAUSE.max(took * REST);
-        self.going.remove(&turn.tenant_id);
-        self.resting.insert(turn.tenant_id.clone(), turn);
-    }
+/// Whom not to believe about volumes.
+#[derive(Clone, Default)]
+pub(super) struct Doubts {
+    /// Podman does not tell of volumes just now.
+    silent: Arc<AtomicBool>,
+    /// Volumes that hold more than Podman finds, by our identifier.
+    volumes: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Lifecycle {
-    /// Measures containers, for ever.
-    pub async fn measure_containers(&self, system: &SystemGrant) {
+    /// Measures containers, for ever, and surveys each running one so often.
+    pub async fn measure_containers(&self, system: &SystemGrant, survey_every: Duration) {
         let (mut turns, mut going) = (Turns::default(), FuturesUnordered::new());
         let mut ticks = interval(PAUSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -77,72 +48,137 @@ impl Lifecycle {
             tokio::select! {
                 Some((turn, took)) = going.next(), if !going.is_empty() => turns.rest(turn, took),
                 _ = ticks.tick(), if going.len() < AT_ONCE => match self.store.tenants_with_containers().await {
-                    Ok(tenants) => going.extend(turns.next(tenants).map(|turn| self.measure_one(system, turn))),
+                    Ok(tenants) => going.extend(turns.next(tenants).map(|turn| self.measure_one(system, turn, survey_every))),
                     Err(error) => tracing::warn!(?error, "what containers store cannot be measured"),
                 },
             }
         }
     }
 
-    async fn measure_one(&self, system: &SystemGrant, mut turn: Turn) -> (Turn, Duration) {
+    async fn measure_one(&self, system: &SystemGrant, mut turn: Turn, survey_every: Duration) -> (Turn, Duration) {
         let begun = Instant::now();
-        if let Err(error) = self.measure_next(system, &mut turn).await {
+        if let Err(error) = self.measure_next(system, &mut turn, survey_every).await {
             tracing::warn!(?error, "what a container stores could not be noted");
         }
         (turn, begun.elapsed())
     }
 
     /// Measures the tenant's next container.
-    async fn measure_next(&self, system: &SystemGrant, turn: &mut Turn) -> Result<()> {
+    async fn measure_next(&self, system: &SystemGrant, turn: &mut Turn, survey_every: Duration) -> Result<()> {
         let Some(row) = self.store.next_container(&turn.tenant_id, &turn.cursor).await? else {
-            turn.cursor.clear();
+            turn.begin_anew(survey_every * 2);
             return Ok(());
         };
         turn.cursor = row.id.clone();
         let Some(engine_id) = row.engine_id.clone() else { return Ok(()) };
         let grant = system.over(&row, engine_id);
-        let begun = Instant::now();
-        match self.engine.stored_bytes(&grant, PATIENCE).await {
-            Ok(bytes) => {
-                turn.missed.remove(&row.id);
-                match self.store.set_container_stored(&row, bytes).await? {
-                    Some(usage) if row.running => self.stop_beyond(system, &row, usage).await,
-                    _ => Ok(()),
-                }
-            }
-            Err(error) if error.kind == Kind::EngineTimeout && begun.elapsed() >= PATIENCE => {
-                let missed = turn.missed.entry(row.id.clone()).or_default();
-                *missed += 1;
-                if *missed < TOO_OFTEN || !row.running {
-                    return Ok(());
-                }
-                let usage = self.store.usage(&row.tenant).await?;
-                match usage.into_iter().find(|usage| usage.resource == Resource::StoredBytes) {
-                    Some(usage) => self.stop_beyond(system, &row, usage).await,
-                    None => Ok(()),
-                }
-            }
+        let known = turn.known(&row.id);
+        let told = if known.is_believed { self.told(&grant).await } else { Ok(None) };
+        let told = match told {
+            Ok(told) => told,
             Err(error) => {
                 tracing::debug!(container.row = row.id, ?error, "a container could not be measured");
+                return Ok(());
+            }
+        };
+        if let Some(bytes) = told {
+            self.note(system, &row, Measured::whole(bytes)).await?;
+        }
+        let is_wanted = told.is_none() || self.doubts_volumes_of(&row).await?;
+        let last = known.surveyed.or_else(|| told.is_some().then_some(known.since));
+        let is_long_ago = last.is_none_or(|at| at.elapsed() >= survey_every);
+        // What does not run does not grow, but for files that are counted as they come.
+        let is_due = if row.running { is_wanted || is_long_ago } else { is_wanted && is_long_ago };
+        if !is_due {
+            return Ok(());
+        }
+        known.surveyed = Some(Instant::now());
+        match self.engine.survey(&grant, SURVEY_PATIENCE).await {
+            Ok(survey) => {
+                tracing::debug!(container.row = row.id, ?told, ?survey, "a container was surveyed");
+                let layer = survey.layer.filter(|layer| told.is_none_or(|told| hides(told, *layer)));
+                known.is_believed &= told.is_some() && layer.is_none();
+                if let Some(layer) = layer {
+                    self.note(system, &row, layer).await?;
+                }
+                self.note_volumes(system, &row, survey).await
+            }
+            Err(error) => {
+                tracing::debug!(container.row = row.id, ?error, "a container could not be surveyed");
                 Ok(())
             }
         }
     }
 
-    /// Measures all volumes. Podman does that for the whole host at once, and not at all while a container is wedged.
-    pub async fn measure_volumes(&self, system: &SystemGrant) -> Result<()> {
-        let sizes = self.engine.volume_sizes(system).await?;
-        for volume in self.store.settled_volumes().await? {
-            let Some(bytes) = sizes.get(&volume.id) else { continue };
-            let Some(usage) = self.store.set_volume_stored(&volume, *bytes).await? else { continue };
-            if !usage.is_beyond() {
+    /// What Podman says of a container; nothing where it has no answer.
+    async fn told(&self, grant: &ContainerGrant) -> Result<Option<i64>> {
+        let begun = Instant::now();
+        match self.engine.stored_bytes(grant, PATIENCE).await {
+            Ok(bytes) => Ok((bytes > 0).then_some(bytes)),
+            Err(error) if error.kind == Kind::EngineTimeout && begun.elapsed() >= PATIENCE => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn note(&self, system: &SystemGrant, row: &Container, stored: Measured) -> Result<()> {
+        match self.store.set_container_stored(row, stored).await? {
+            Some(usage) if row.running => self.stop_beyond(system, row, usage).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what Podman says of any of the container's volumes is not to be believed.
+    async fn doubts_volumes_of(&self, row: &Container) -> Result<bool> {
+        let silent = self.doubts.silent.load(Ordering::Relaxed);
+        if !silent && lock(&self.doubts.volumes).is_empty() {
+            return Ok(false);
+        }
+        Ok(self.store.volumes_of(row).await?.iter().any(|volume| silent || self.doubts(volume)))
+    }
+
+    fn doubts(&self, volume: &Volume) -> bool {
+        lock(&self.doubts.volumes).contains(&volume.id)
+    }
+
+    async fn note_volumes(&self, system: &SystemGrant, row: &Container, survey: Survey) -> Result<()> {
+        for volume in self.store.volumes_of(row).await? {
+            let found = survey.volumes.iter().find(|(id, _)| *id == volume.id);
+            let Some((_, found)) = found else { continue };
+            let is_silent = self.doubts.silent.load(Ordering::Relaxed);
+            let is_doubted = is_silent || hides(volume.stored_bytes, *found) || self.doubts(&volume);
+            if !is_doubted {
                 continue;
             }
-            // Whichever of them writes.
-            for row in self.store.running_with(&volume).await? {
-                if let Err(error) = self.stop_beyond(system, &row, usage).await {
-                    tracing::warn!(container.row = row.id, ?error, "what writes on could not be stopped");
-                }
+            if !is_silent {
+                lock(&self.doubts.volumes).insert(volume.id.clone());
+            }
+            self.note_volume(system, &volume, *found).await?;
+        }
+        Ok(())
+    }
+
+    /// Measures all volumes that Podman is believed about. It does that for the whole host at once.
+    pub async fn measure_volumes(&self, system: &SystemGrant) -> Result<()> {
+        let sizes = self.engine.volume_sizes(system).await;
+        self.doubts.silent.store(sizes.is_err(), Ordering::Relaxed);
+        let (sizes, volumes) = (sizes?, self.store.settled_volumes().await?);
+        lock(&self.doubts.volumes).retain(|id| volumes.iter().any(|volume| volume.id == *id));
+        for volume in volumes {
+            let Some(bytes) = sizes.get(&volume.id) else { continue };
+            if !self.doubts(&volume) {
+                self.note_volume(system, &volume, Measured::whole(*bytes)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_volume(&self, system: &SystemGrant, volume: &Volume, stored: Measured) -> Result<()> {
+        let usage = self.store.set_volume_stored(volume, stored).await?;
+        let Some(usage) = usage.filter(Usage::is_beyond) else { return Ok(()) };
+        // Whichever of them writes.
+        for row in self.store.running_with(volume).await? {
+            if let Err(error) = self.stop_beyond(system, &row, usage).await {
+                tracing::warn!(container.row = row.id, ?error, "what writes on could not be stopped");
             }
         }
         Ok(())
@@ -169,34 +205,7 @@ impl Lifecycle {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_tenant_waits_for_itself_only() {
-        let mut turns = Turns::default();
-        let tenants = || vec!["slow".to_owned(), "quick".to_owned()];
-        let both = [turns.next(tenants()).unwrap(), turns.next(tenants()).unwrap()];
-        assert!(turns.next(tenants()).is_none(), "each goes once at a time");
-        for turn in both {
-            let took = if turn.tenant_id == "slow" { PATIENCE } else { Duration::ZERO };
-            turns.rest(turn, took);
-        }
-        let mut went = Vec::new();
-        for _ in 1..60 * REST {
-            tokio::time::advance(PAUSE).await;
-            if let Some(turn) = turns.next(tenants()) {
-                went.push(turn.tenant_id.clone());
-                turns.rest(turn, Duration::ZERO);
-            }
-        }
-        assert!(went.len() > 1000 && went.iter().all(|one| one == "quick"), "{}", went.len());
-        tokio::time::advance(PAUSE * 3).await;
-        let both: HashSet<String> =
-            [(); 2].into_iter().filter_map(|()| Some(turns.next(tenants())?.tenant_id)).collect();
-        assert_eq!(both.len(), 2);
-        assert_eq!(turns.next(vec!["new".into()]).unwrap().tenant_id, "new");
-        assert!(turns.resting.is_empty());
-    }
+/// Whether a survey found what Podman did not.
+fn hides(told: i64, found: Measured) -> bool {
+    found.bytes > told.saturating_add(told / 8).saturating_add(SLACK)
 }

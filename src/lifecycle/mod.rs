@@ -16,6 +16,7 @@ mod remove;
 mod rows;
 mod run;
 mod tenants;
+mod turns;
 mod upkeep;
 mod users;
 mod volumes;
@@ -59,6 +60,7 @@ pub struct Lifecycle {
     vanished: Arc<Mutex<HashSet<String>>>,
     pulls: pulls::Pulls,
     announced: upkeep::Announced,
+    doubts: measure::Doubts,
 }
 
 impl Lifecycle {
@@ -79,6 +81,7 @@ impl Lifecycle {
             vanished: Arc::default(),
             pulls: pulls::Pulls::default(),
             announced: upkeep::Announced::default(),
+            doubts: measure::Doubts::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Container, Store, Usage, Volume};
-use crate::domain::{Error, Resource, Result, Tenant};
+use crate::domain::{Error, Measured, Resource, Result, Tenant};
 
 /// Bytes on their way into containers, by row: whoever measures does not find them yet. Of this gateway; those of
 /// another are forgotten by a measurement, and counted again by the next.
@@ -28,19 +28,19 @@ impl InFlight {
 }
 
 impl Store {
-    /// Notes how much a container stores, beside what is on its way there. What its tenant stores in all now, if this
-    /// container stores more than before.
-    pub async fn set_container_stored(&self, row: &Container, bytes: i64) -> Result<Option<Usage>> {
+    /// Notes how much a container stores, beside what is on its way there; where that is not all of it, not less than is
+    /// known. What its tenant stores in all now, if this container stores more than before, or maybe does.
+    pub async fn set_container_stored(&self, row: &Container, stored: Measured) -> Result<Option<Usage>> {
         let before = "SELECT stored_bytes FROM containers WHERE id = $1";
         let set = "UPDATE containers SET stored_bytes = $1 WHERE id = $2";
-        self.set_stored((before, set), &row.tenant, &row.id, bytes).await
+        self.set_stored((before, set), &row.tenant, &row.id, stored).await
     }
 
     /// Notes how much a volume stores. The same of it.
-    pub async fn set_volume_stored(&self, volume: &Volume, bytes: i64) -> Result<Option<Usage>> {
+    pub async fn set_volume_stored(&self, volume: &Volume, stored: Measured) -> Result<Option<Usage>> {
         let before = "SELECT stored_bytes FROM volumes WHERE id = $1";
         let set = "UPDATE volumes SET stored_bytes = $1 WHERE id = $2";
-        self.set_stored((before, set), &volume.tenant, &volume.id, bytes).await
+        self.set_stored((before, set), &volume.tenant, &volume.id, stored).await
     }
 
     async fn set_stored(
@@ -48,16 +48,20 @@ impl Store {
         (before, set): (&'static str, &'static str),
         tenant: &Tenant,
         id: &str,
-        bytes: i64,
+        stored: Measured,
     ) -> Result<Option<Usage>> {
         let mut tx = self.begin().await?;
         let before: Option<i64> = sqlx::query_scalar(before).bind(id).fetch_optional(&mut *tx).await?;
-        let bytes = bytes.saturating_add(self.in_flight.of(id));
-        let Some(before) = before.filter(|before| *before != bytes) else { return Ok(None) };
+        let Some(before) = before else { return Ok(None) };
+        let found = stored.bytes.saturating_add(self.in_flight.of(id));
+        let bytes = if stored.is_whole { found } else { found.max(before) };
+        if bytes == before && stored.is_whole {
+            return Ok(None);
+        }
         sqlx::query(set).bind(bytes).bind(id).execute(&mut *tx).await?;
         let usage = self.add(&mut tx, tenant, Resource::StoredBytes, bytes - before).await?;
         tx.commit().await?;
-        Ok(Some(usage).filter(|_| bytes > before))
+        Ok(Some(usage).filter(|_| bytes > before || !stored.is_whole))
     }
 
     /// `Quota` if the tenant stores more than it may.

@@ -1,6 +1,6 @@
 //! The ledger of volumes.
 
-use super::{State, Store, is_duplicate};
+use super::{Container, State, Store, is_duplicate};
 use crate::domain::{Error, Kind, Resource, Result, Tenant, TenantSlug, VolumeName};
 
 /// One row of the ledger.
@@ -16,6 +16,8 @@ pub struct Volume {
     pub state: State,
     /// Milliseconds since 1970.
     pub created_ms: i64,
+    /// What it is known to take on the disk.
+    pub stored_bytes: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -26,13 +28,14 @@ struct Row {
     name: String,
     state: String,
     created_ms: i64,
+    stored_bytes: i64,
 }
 
 /// Rows of the ledger with their tenants' names.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT v.id, v.tenant_id, t.slug, v.name, v.state, v.created_ms
+            "SELECT v.id, v.tenant_id, t.slug, v.name, v.state, v.created_ms, v.stored_bytes
              FROM volumes v JOIN tenants t ON t.id = v.tenant_id ",
             $rest
         )
@@ -48,6 +51,7 @@ impl Store {
             name: name.clone(),
             state: State::Creating,
             created_ms: self.world.now_ms(),
+            stored_bytes: 0,
         };
         let mut tx = self.begin().await?;
         let inserted = sqlx::query(
@@ -179,6 +183,17 @@ impl Store {
         rows.into_iter().map(Row::into_volume).collect()
     }
 
+    /// The volumes that a container has.
+    pub async fn volumes_of(&self, container: &Container) -> Result<Vec<Volume>> {
+        let rows: Vec<Row> = sqlx::query_as(select!(
+            "JOIN container_volumes m ON m.volume_id = v.id WHERE m.container_id = $1 AND v.state = 'ready'"
+        ))
+        .bind(&container.id)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Row::into_volume).collect()
+    }
+
     /// Every tenant's volumes that are on their way in or out, but for those that another living gateway is about.
     pub async fn unsettled_volumes(&self) -> Result<Vec<Volume>> {
         let rows: Vec<Row> = sqlx::query_as(select!(
@@ -202,6 +217,7 @@ impl Row {
             state: State::parse(&self.state)?,
             id: self.id,
             created_ms: self.created_ms,
+            stored_bytes: self.stored_bytes,
         })
     }
 }

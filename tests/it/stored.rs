@@ -4,10 +4,9 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use crate::engine_down::{site_at, socket};
-use crate::images::ALPINE;
 use crate::support::files::{BYTES, answer, at};
 use crate::support::private::PrivatePodman;
-use crate::support::{Forwarder, Podman, Site, Story, eventually};
+use crate::support::{ALPINE, DEBIAN, Forwarder, Podman, Site, Story, eventually};
 
 #[tokio::test]
 async fn who_writes_on_into_a_volume_is_stopped() {
@@ -37,6 +36,54 @@ async fn who_writes_on_into_a_volume_is_stopped() {
     client.delete("/containers/bomb").await.ok();
     client.delete("/volumes/data").await.ok();
     client.create_sleeping("next").await;
+}
+
+/// Podman gives up at a path that is longer than 4096 bytes: on the container with it, and on all volumes of the host.
+#[tokio::test]
+async fn nothing_is_too_deep_to_be_found() {
+    let podman = PrivatePodman::start();
+    podman.import_alpine();
+    let site = Site::new().set("engine.url", &podman.url);
+    let story = Story::with(site, &[&format!("--image={ALPINE}"), "--quota=stored_bytes=20000000"]).await;
+    let (client, (_, theirs)) = (&story.client, story.another());
+    let deep = "n=$(printf %0250d 1); cd $D; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do mkdir $n; cd $n; done; \
+                i=0; while [ $i -lt 600 ]; do i=$((i+1)); dd if=/dev/zero of=$D/f$i bs=1M count=1 2>/dev/null; sleep 0.1; \
+                done; sleep 300";
+    for client in [client, &theirs] {
+        client.post("/volumes", json!({"name": "data"})).await.ok();
+    }
+    theirs.create_with("quiet", json!({"command": ["sleep", "300"], "volumes": {"data": "/data"}})).await;
+    for directory in ["/tmp", "/data"] {
+        let environment = json!({"D": directory});
+        let body = json!({"command": ["sh", "-c", deep], "environment": environment, "volumes": {"data": "/data"}});
+        client.create_with("bomb", body).await;
+        eventually("the bomb's end", || async { (client.status("bomb").await == "exited").then_some(()) }).await;
+        assert!(client.used().await["stored_bytes"] > 20_000_000);
+        client.delete("/containers/bomb").await.ok();
+    }
+    assert_eq!(theirs.status("quiet").await, "running");
+}
+
+/// Room that a file holds beyond its end is none of its size.
+#[tokio::test]
+async fn what_is_held_beyond_the_end_is_found() {
+    let site = Site::new().set("engine.survey_seconds", 1);
+    let story = Story::with(site, &[&format!("--image={DEBIAN}"), "--quota=stored_bytes=20000000"]).await;
+    let client = &story.client;
+    client.post("/volumes", json!({"name": "data"})).await.ok();
+    let hold =
+        "i=0; while [ $i -lt 600 ]; do i=$((i+1)); : > $D/f$i; fallocate -n -l 1M $D/f$i; sleep 0.1; done; sleep 300";
+    for directory in ["/srv", "/data"] {
+        let environment = json!({"D": directory});
+        let body = json!({
+            "image": DEBIAN, "command": ["sh", "-c", hold], "environment": environment, "volumes": {"data": "/data"},
+        });
+        client.create_with("held", body).await;
+        eventually("its end", || async { (client.status("held").await == "exited").then_some(()) }).await;
+        client.delete("/containers/held").await.ok();
+        client.delete("/volumes/data").await.ok();
+        client.post("/volumes", json!({"name": "data"})).await.ok();
+    }
 }
 
 /// Podman walks over every file of a container to measure it. Who has many waits for it alone.

@@ -178,6 +178,27 @@ async fn a_wedged_container_hurts_its_own_tenant_only() {
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
+/// Podman measures no volume while a container of anybody's hangs. Whoever fills one meanwhile is stopped all the same.
+#[tokio::test]
+async fn volumes_are_measured_beside_a_wedged_container() {
+    let (_podman, site) = begin();
+    let (tenant, neighbour) = (
+        site.tenant_with(&[&*format!("--image={WEDGED}")]),
+        site.tenant_with(&[&*format!("--image={TRAP}"), "--quota=stored_bytes=20000000"]),
+    );
+    let gateway = site.start().await;
+    let client = gateway.client(&site.token(&tenant.login("operator")));
+    let theirs = gateway.client(&site.token(&neighbour.login("operator")));
+    client.create(json!({"image": WEDGED, "name": "stuck", "start": false})).await;
+    hangs(client.post("/containers/stuck/start", json!(null))).await;
+    theirs.post("/volumes", json!({"name": "data"})).await.ok();
+    let fill = "i=0; while [ $i -lt 600 ]; do i=$((i+1)); dd if=/dev/zero of=/data/f$i bs=1M count=1 2>/dev/null; \
+                sleep 0.1; done; sleep 300";
+    let body = json!({"image": TRAP, "name": "bomb", "command": ["sh", "-c", fill], "volumes": {"data": "/data"}});
+    theirs.create(body).await;
+    eventually("the bomb's end", || async { (theirs.status("bomb").await == "exited").then_some(()) }).await;
+}
+
 /// Files are reached by another way, which the pipe stands in or not: an answer comes, and nobody else waits.
 #[tokio::test]
 async fn files_of_a_wedged_container_hurt_its_own_tenant_only() {

@@ -7,6 +7,7 @@
 
 mod copy;
 mod list;
+mod measure;
 mod pack;
 mod place;
 mod read;
@@ -88,6 +89,7 @@ impl Server {
             Ask::Remove { path, recursive } => remove::remove(&mut self.talk, &path, recursive),
             Ask::MakeDirectory { path, parents, mode, owner } => place::make_directory(&path, parents, mode, owner),
             Ask::Move { from, to, replace, token } => rename::rename(&mut self.talk, &from, &to, replace, token),
+            Ask::Measure { path, within_ms } => measure::measure(&mut self.talk, &path, within_ms),
             Ask::Pack { path } => pack::pack(&mut self.talk, &path),
             Ask::Unpack { path, token } => unpack::unpack(&mut self.talk, &path, token),
             Ask::Forget => Ok(Tell::Done(0)),

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `visit` | brings the agent to the container's files |
 //! | `visitor` | a container of ours that has the files of one that does not run |
+//! | `mounts` | what a visitor has mounted |
+//! | `survey` | how much of the disk a container and its volumes take |
 //! | `talk` | the conversation with it |
 //! | `change` | what only those may do who announced it |
 //! | `meaning` | from its language to the program's |
@@ -12,6 +14,8 @@
 mod accounts;
 mod change;
 mod meaning;
+mod mounts;
+mod survey;
 mod talk;
 mod visit;
 mod visitor;
@@ -30,6 +34,7 @@ use visit::Visit;
 pub use accounts::FileWrite;
 pub(super) use accounts::{Stat, first_file};
 pub use change::{ChangingFiles, Expected, Target, Unpacked};
+pub use survey::Survey;
 
 /// The files of one container, for as long as this lives. One thing at a time.
 pub struct Files {

@@ -1,24 +1,24 @@
-//! A container of ours that has the file system of a tenant's as a directory, and the agent in it.
+//! A container of ours that has what a tenant's has on the disk as a directory, and the agent in it.
 //!
-//! So files can be worked on whether the container runs or not, and however full it is of processes. Podman mounts the container's root (and keeps it mounted as
-//! long as somebody asked for that); the visitor, in the same user namespace, binds it and the container's mounts below
-//! `/tree`. It has no network, few capabilities, and ends with its connection.
+//! So files can be worked on whether the container runs or not, and however full it is of processes. Podman mounts the
+//! container's root (and keeps it mounted as long as somebody asked for that); the visitor, in the same user namespace,
+//! binds it and the container's mounts below `/tree`. It has no network, few capabilities, and ends with its connection.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::mounts::Mounts;
 use super::talk::Talk;
-use crate::domain::{EngineId, Error, Kind, Result};
+use crate::domain::{Error, Kind, Result};
 use crate::engine::hijack::Hijacked;
 use crate::engine::spec::{CONTAINER, INSTALLATION, PROCESSES_PER_USER};
-use crate::engine::{Deadline, Engine, agent};
+use crate::engine::{Deadline, Engine};
 use crate::policy::grant::ContainerGrant;
 
-/// Where the visitor has the container's root.
-const TREE: &str = "/tree";
+/// Where the visitor has what it came for.
+pub(super) const TREE: &str = "/tree";
 
 /// Bytes of memory: enough for the agent, and for what of the files the kernel keeps in memory on its way to the disk.
 const MEMORY: i64 = 256 * 1024 * 1024;
@@ -36,76 +36,47 @@ const FORCE_EVERY: u32 = 20;
 /// What has to be taken back: the visitor, and then what Podman mounted for it.
 pub(super) struct Stay {
     engine: Engine,
-    /// Whose files.
-    host: EngineId,
+    /// The call that unmounts what was mounted.
+    unmount: Option<String>,
     /// Podman's name of the visitor, once it may exist.
     name: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Inspected {
-    #[serde(rename = "HostConfig")]
-    host_config: HostConfig,
-    #[serde(rename = "Mounts", default)]
-    mounts: Option<Vec<Mounted>>,
-    #[serde(rename = "State")]
-    state: State,
-}
-
-#[derive(Deserialize)]
-struct HostConfig {
-    #[serde(rename = "IDMappings", default)]
-    ids: Option<IdMappings>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct IdMappings {
-    #[serde(default)]
-    uid_map: Option<Vec<String>>,
-    #[serde(default)]
-    gid_map: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Mounted {
-    #[serde(rename = "Type")]
-    kind: String,
-    #[serde(default)]
-    name: String,
-    source: String,
-    destination: String,
-    #[serde(default)]
-    options: Vec<String>,
-    #[serde(rename = "RW", default)]
-    writable: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct State {
-    #[serde(default)]
-    started_at: String,
-}
-
 impl Stay {
-    /// Makes a visitor, and waits for its agent.
+    /// Makes a visitor to the container's files as the container would see them, and waits for its agent.
     pub(super) async fn begin(engine: &Engine, grant: &ContainerGrant, deadline: Deadline) -> Result<(Talk, Self)> {
         engine.answering(grant, deadline).await?;
         let _heavy = engine.heavy.enter(grant.tenant(), deadline).await?;
-        let image = engine.agent_image(deadline).await?;
-        let mut stay = Self { engine: engine.clone(), host: grant.engine_id().clone(), name: None };
-        let mount = async { engine.wire.post(&stay.path("mount")).await?.checked() };
+        let mut stay = Self { engine: engine.clone(), unmount: Some(path_of(grant, "unmount")), name: None };
+        let mount = async { engine.wire.post(&path_of(grant, "mount")).await?.checked() };
         // Whatever comes of it: to unmount what is not mounted does no harm.
         let root = engine.on(grant, deadline, mount).await?.text()?.to_owned();
-        let look = async { engine.wire.get(&stay.path("json")).await?.checked()?.json::<Inspected>() };
-        let host = engine.on(grant, deadline, look).await?;
+        let mounts = engine.inspect_disk(grant, deadline).await?.as_seen_inside(&root);
+        let talk = stay.arrive(grant, &mounts, deadline).await?;
+        Ok((talk, stay))
+    }
+
+    /// Makes one that has nothing but what is mounted for it.
+    pub(super) async fn with(
+        engine: &Engine,
+        grant: &ContainerGrant,
+        mounts: &Mounts,
+        deadline: Deadline,
+    ) -> Result<(Talk, Self)> {
+        let _heavy = engine.heavy.enter(grant.tenant(), deadline).await?;
+        let mut stay = Self { engine: engine.clone(), unmount: None, name: None };
+        let talk = stay.arrive(grant, mounts, deadline).await?;
+        Ok((talk, stay))
+    }
+
+    async fn arrive(&mut self, grant: &ContainerGrant, mounts: &Mounts, deadline: Deadline) -> Result<Talk> {
+        let engine = self.engine.clone();
+        let image = engine.agent_image(deadline).await?;
         let name = format!("podgate-files-{}", (engine.world.new_id)());
-        let body = body(engine, grant, &image, &name, &root, &host);
+        let body = body(&engine, grant, &image, &name, mounts);
         let path = |verb| format!("/v4.0.0/libpod/containers/{name}/{verb}");
         let [attach, start] = ["attach?stream=true&stdin=true&stdout=true&stderr=true", "start"].map(path);
-        stay.name = Some(name);
+        self.name = Some(name);
         let arrive = async {
             engine.wire.post_json("/v4.0.0/libpod/containers/create", &body).await?.checked()?;
             // Without a body, which Podman would take for input.
@@ -113,8 +84,12 @@ impl Stay {
             engine.wire.post(&start).await?.checked()?;
             Talk::begin(connection, engine.patience()).await
         };
-        Ok((deadline.bound(arrive).await.map_err(not_arrived)?, stay))
+        deadline.bound(arrive).await.map_err(not_arrived)
     }
+}
+
+fn path_of(grant: &ContainerGrant, verb: &str) -> String {
+    format!("/v4.0.0/libpod/containers/{}/{verb}", grant.engine_id())
 }
 
 /// What went wrong here says nothing of what was asked for.
@@ -125,15 +100,9 @@ fn not_arrived(error: Error) -> Error {
     }
 }
 
-impl Stay {
-    fn path(&self, verb: &str) -> String {
-        format!("/v4.0.0/libpod/containers/{}/{verb}", self.host)
-    }
-}
-
 impl Drop for Stay {
     fn drop(&mut self) {
-        let (engine, unmount, name) = (self.engine.clone(), self.path("unmount"), self.name.take());
+        let (engine, unmount, name) = (self.engine.clone(), self.unmount.take(), self.name.take());
         let leave = async move {
             if let Some(name) = name
                 && let Err(error) = engine.deadline().bound(engine.see_off(&name)).await
@@ -141,7 +110,9 @@ impl Drop for Stay {
                 tracing::warn!(container.name = name, ?error, "a visitor could not be removed; it ends by itself");
             }
             // After the visitor: it is what was mounted for. A container that is gone has nothing mounted.
-            if let Err(error) = engine.deadline().bound(engine.wire.post(&unmount)).await {
+            if let Some(unmount) = unmount
+                && let Err(error) = engine.deadline().bound(engine.wire.post(&unmount)).await
+            {
                 tracing::debug!(?error, "a container stays mounted for now");
             }
         };
@@ -151,31 +122,8 @@ impl Drop for Stay {
     }
 }
 
-/// What a visitor is made of. Paths and ids are what Podman says of a container that we made.
-fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, root: &str, host: &Inspected) -> Value {
-    let bind = ["rbind", "rw", "nosuid", "nodev", "rprivate"];
-    let mut mounts = vec![json!({"type": "bind", "source": root, "destination": TREE, "options": bind})];
-    let mut volumes = Vec::new();
-    // Podman says year 1 of what never was.
-    let never_started = host.state.started_at.is_empty() || host.state.started_at.starts_with("0001-");
-    for mounted in host.mounts.iter().flatten() {
-        let destination = format!("{TREE}{}", mounted.destination);
-        if mounted.destination == agent::DIRECTORY {
-            continue;
-        }
-        if mounted.kind == "volume" && never_started {
-            // A fresh volume is nobody's in the container until Podman gives it to whoever mounts it first; what the
-            // image has there is left for the container itself.
-            volumes.push(json!({"Name": mounted.name, "Dest": destination, "Options": ["nocopy"]}));
-            continue;
-        }
-        let mut options: Vec<&str> = vec!["rbind", "nosuid", "nodev", "rprivate"];
-        options.push(if mounted.writable { "rw" } else { "ro" });
-        options.extend(mounted.options.iter().map(String::as_str).filter(|option| *option == "idmap"));
-        mounts.push(json!({
-            "type": "bind", "source": mounted.source, "destination": destination, "options": options,
-        }));
-    }
+/// What a visitor is made of.
+fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, mounts: &Mounts) -> Value {
     let mut body = json!({
         "image": image,
         "name": name,
@@ -200,8 +148,8 @@ fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, root: 
             {"type": "nproc", "soft": PROCESSES_PER_USER, "hard": PROCESSES_PER_USER},
         ],
         "log_configuration": {"driver": "none"},
-        "mounts": mounts,
-        "volumes": volumes,
+        "mounts": mounts.binds,
+        "volumes": mounts.volumes,
         "resource_limits": {},
     });
     if let Some(group) = engine.cgroup_of(grant.tenant()) {
@@ -214,25 +162,11 @@ fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, root: 
     if able.pids {
         body["resource_limits"]["pids"] = json!({"limit": PROCESSES});
     }
-    let map = |lines: Option<&Vec<String>>| -> Vec<Value> {
-        lines.into_iter().flatten().filter_map(|line| id_map(line)).collect()
-    };
-    let ids = host.host_config.ids.as_ref();
-    let [users, groups] = [ids.and_then(|ids| ids.uid_map.as_ref()), ids.and_then(|ids| ids.gid_map.as_ref())].map(map);
-    if !users.is_empty() {
+    if let Some((users, groups)) = &mounts.ids {
         body["userns"] = json!({"nsmode": "private"});
         body["idmappings"] = json!({"UIDMap": users, "GIDMap": groups});
     }
     body
-}
-
-/// `0:10000000:65536`.
-fn id_map(line: &str) -> Option<Value> {
-    let mut numbers = line.split(':').map(str::parse::<u32>);
-    match (numbers.next()?, numbers.next()?, numbers.next()?) {
-        (Ok(inside), Ok(outside), Ok(size)) => Some(json!({"container_id": inside, "host_id": outside, "size": size})),
-        _ => None,
-    }
 }
 
 impl Engine {

@@ -1,7 +1,7 @@
 //! What the gateway asks of `podgate-agent files`, and what it hears.
 //!
 //! The agent says [`Tell::Ready`] first, then answers one question after another, each with one [`Tell::Done`],
-//! [`Tell::Info`] or [`Tell::Refused`] at its end. [`Ask::Write`] and [`Ask::Unpack`] are followed by what is to be
+//! [`Tell::Info`], [`Tell::Measured`] or [`Tell::Refused`] at its end. [`Ask::Write`] and [`Ask::Unpack`] are followed by what is to be
 //! written, and nothing of it is seen under its name before [`Ask::Finish`] was answered. [`Ask::Forget`] takes back
 //! whatever was begun, and so does the end of the agent's input.
 //!
@@ -99,6 +99,14 @@ pub enum Ask {
         /// Where.
         path: Vec<u8>,
     },
+    /// How much of the disk a directory and all in it takes. Answered by `Measured`. Asked of an agent that came with
+    /// whoever asks, so it is of no version.
+    Measure {
+        /// Where.
+        path: Vec<u8>,
+        /// Milliseconds it may take.
+        within_ms: u64,
+    },
     /// Begins to fill a directory. Answered by `Done`; then `Entry`, with `Data` after each regular file's, and
     /// `Finish`, answered by `Done`.
     Unpack {
@@ -132,6 +140,8 @@ pub enum Tell {
     Data(Vec<u8>),
     /// The question is answered. A number where one was asked for.
     Done(u64),
+    /// Bytes, and whether they are all: not where the time was too short or the directories changed under way.
+    Measured(u64, bool),
     /// It is still at it.
     Busy,
     /// It cannot be, and nothing of it was done unless the question says otherwise.

@@ -29,6 +29,7 @@ fn asks() -> Vec<Ask> {
         Ask::Finish,
         Ask::Forget,
         Ask::Heard,
+        Ask::Measure { path: b"/".into(), within_ms: 1 },
     ]
 }
 
@@ -40,6 +41,7 @@ fn tells() -> Vec<Tell> {
         Tell::Data(vec![1]),
         Tell::Done(9),
         Tell::Busy,
+        Tell::Measured(9, false),
     ];
     all.extend(Reason::ALL.map(|reason| Tell::Refused(Refusal { reason, errno: 5 })));
     all

@@ -109,6 +109,11 @@ impl Frame for Ask {
             Self::Finish => 141,
             Self::Forget => 142,
             Self::Heard => 143,
+            Self::Measure { path, within_ms } => {
+                put_bytes(out, path);
+                out.extend_from_slice(&within_ms.to_be_bytes());
+                144
+            }
         }
     }
 
@@ -141,6 +146,7 @@ impl Frame for Ask {
             141 => Self::Finish,
             142 => Self::Forget,
             143 => Self::Heard,
+            144 => Self::Measure { path: fields.bytes()?, within_ms: fields.long()? },
             _ => return Err(Malformed),
         })
     }
@@ -178,6 +184,11 @@ impl Frame for Tell {
                 out.extend_from_slice(&errno.to_be_bytes());
                 199
             }
+            Self::Measured(bytes, is_whole) => {
+                out.extend_from_slice(&bytes.to_be_bytes());
+                out.push(u8::from(*is_whole));
+                200
+            }
         }
     }
 
@@ -190,6 +201,7 @@ impl Frame for Tell {
             197 => Self::Done(fields.long()?),
             198 => Self::Busy,
             199 => Self::Refused(Refusal { reason: Reason::read(fields)?, errno: fields.number()? }),
+            200 => Self::Measured(fields.long()?, fields.flag()?),
             _ => return Err(Malformed),
         })
     }

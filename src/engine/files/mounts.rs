@@ -1,0 +1,157 @@
+//! What a visitor has mounted. Paths and ids are what Podman says of a container that we made.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::visitor::TREE;
+use crate::domain::Result;
+use crate::engine::spec::volume_id;
+use crate::engine::{Deadline, Engine, agent};
+use crate::policy::grant::ContainerGrant;
+
+/// In a visitor that measures: what the container wrote over its image. Its volumes stand beside it under their names.
+pub(super) const LAYER: &str = "layer";
+
+/// As Podman's create takes them.
+#[derive(Default)]
+pub(super) struct Mounts {
+    pub(super) binds: Vec<Value>,
+    pub(super) volumes: Vec<Value>,
+    /// The user namespace: maps of users and of groups.
+    pub(super) ids: Option<(Vec<Value>, Vec<Value>)>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Inspected {
+    #[serde(rename = "HostConfig")]
+    host_config: HostConfig,
+    #[serde(rename = "Mounts", default)]
+    mounts: Option<Vec<Mounted>>,
+    #[serde(rename = "State")]
+    state: State,
+    #[serde(rename = "GraphDriver", default)]
+    driver: Driver,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct Driver {
+    #[serde(default)]
+    data: Option<Layers>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Layers {
+    /// What was written over the image; overlay's only.
+    #[serde(default)]
+    upper_dir: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct HostConfig {
+    #[serde(rename = "IDMappings", default)]
+    ids: Option<IdMappings>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct IdMappings {
+    #[serde(default)]
+    uid_map: Option<Vec<String>>,
+    #[serde(default)]
+    gid_map: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mounted {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(default)]
+    name: String,
+    source: String,
+    destination: String,
+    #[serde(default)]
+    options: Vec<String>,
+    #[serde(rename = "RW", default)]
+    writable: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    #[serde(default)]
+    started_at: String,
+}
+
+impl Engine {
+    /// Where the container has what on the disk.
+    pub(super) async fn inspect_disk(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Inspected> {
+        let path = format!("/v4.0.0/libpod/containers/{}/json", grant.engine_id());
+        let look = async { self.wire.get(&path).await?.checked()?.json::<Inspected>() };
+        self.on(grant, deadline, look).await
+    }
+}
+
+impl Inspected {
+    /// The root that Podman mounted, and all that the container has mounted in it.
+    pub(super) fn as_seen_inside(&self, root: &str) -> Mounts {
+        let bind = ["rbind", "rw", "nosuid", "nodev", "rprivate"];
+        let mut mounts = Mounts { ids: self.ids(), ..Mounts::default() };
+        mounts.binds.push(json!({"type": "bind", "source": root, "destination": TREE, "options": bind}));
+        // Podman says year 1 of what never was.
+        let never_started = self.state.started_at.is_empty() || self.state.started_at.starts_with("0001-");
+        for mounted in self.mounts.iter().flatten() {
+            let destination = format!("{TREE}{}", mounted.destination);
+            if mounted.destination == agent::DIRECTORY {
+                continue;
+            }
+            if mounted.kind == "volume" && never_started {
+                // A fresh volume is nobody's in the container until Podman gives it to whoever mounts it first; what the
+                // image has there is left for the container itself.
+                mounts.volumes.push(json!({"Name": mounted.name, "Dest": destination, "Options": ["nocopy"]}));
+                continue;
+            }
+            let mut options: Vec<&str> = vec!["rbind", "nosuid", "nodev", "rprivate"];
+            options.push(if mounted.writable { "rw" } else { "ro" });
+            options.extend(mounted.options.iter().map(String::as_str).filter(|option| *option == "idmap"));
+            mounts.binds.push(json!({
+                "type": "bind", "source": mounted.source, "destination": destination, "options": options,
+            }));
+        }
+        mounts
+    }
+
+    /// What the container wrote over its image, and its volumes by our identifier, each in a directory of that name, not
+    /// to be written. With these names.
+    pub(super) fn as_on_the_disk(&self) -> (Mounts, Vec<&str>) {
+        let layer = self.driver.data.as_ref().and_then(|data| data.upper_dir.as_deref()).map(|path| (LAYER, path));
+        let volumes = self.mounts.iter().flatten().filter(|mounted| mounted.kind == "volume");
+        let volumes = volumes.filter(|mounted| mounted.destination != agent::DIRECTORY);
+        let volumes = volumes.filter_map(|mounted| Some((volume_id(&mounted.name)?, mounted.source.as_str())));
+        let all: Vec<(&str, &str)> = layer.into_iter().chain(volumes).collect();
+        let options = ["rbind", "ro", "nosuid", "nodev", "rprivate"];
+        let bind = |(name, source): &(&str, &str)| json!({"type": "bind", "source": source, "destination": format!("{TREE}/{name}"), "options": options});
+        let mounts = Mounts { binds: all.iter().map(bind).collect(), volumes: Vec::new(), ids: self.ids() };
+        (mounts, all.into_iter().map(|(name, _)| name).collect())
+    }
+
+    fn ids(&self) -> Option<(Vec<Value>, Vec<Value>)> {
+        let map = |lines: Option<&Vec<String>>| -> Vec<Value> {
+            lines.into_iter().flatten().filter_map(|line| id_map(line)).collect()
+        };
+        let ids = self.host_config.ids.as_ref()?;
+        let (users, groups) = (map(ids.uid_map.as_ref()), map(ids.gid_map.as_ref()));
+        (!users.is_empty()).then_some((users, groups))
+    }
+}
+
+/// `0:10000000:65536`.
+fn id_map(line: &str) -> Option<Value> {
+    let mut numbers = line.split(':').map(str::parse::<u32>);
+    match (numbers.next()?, numbers.next()?, numbers.next()?) {
+        (Ok(inside), Ok(outside), Ok(size)) => Some(json!({"container_id": inside, "host_id": outside, "size": size})),
+        _ => None,
+    }
+}
