@@ -159,7 +159,8 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     let installation = store.installation().await?;
     let agent = &config.agent_path;
     let engine =
-        Engine::new(&config.engine, &config.images, &config.output, agent, metrics.clone(), &installation, world);
+        Engine::new(&config.engine, &config.images, &config.output, agent, metrics.clone(), &installation, world)
+            .of_gateway(store.gateway());
     let fail_point = FailPoint::new(config.fail_point.as_deref());
     let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);
     let budgets = Arc::new(Budgets::new(&config.limits));

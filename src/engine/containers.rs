@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use podman_api::opts::ContainerDeleteOpts;
 use serde::Deserialize;
 
-use super::spec::{CONTAINER, INSTALLATION, own_label};
+use super::spec::{CONTAINER, INSTALLATION, VISITOR, own_label, own_labels};
 use super::{Deadline, Engine, PROBE_PATIENCE, agent, failure};
 use crate::domain::{EngineId, Kind, Result, Signal};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
@@ -34,6 +34,7 @@ pub struct Labelled {
     pub row_id: String,
     /// What Podman calls it: the tenant's name, a dot, and its own.
     pub name: String,
+    visitor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +91,11 @@ impl Labelled {
     /// The gateway that made it to install the agent through, if that is what it is.
     pub fn installer(&self) -> Option<&str> {
         self.row_id.strip_prefix(agent::INSTALLER)
+    }
+
+    /// The gateway that sent it to a tenant's files, and that tenant's identifier, if it is a visitor.
+    pub fn visitor(&self) -> Option<(&str, &str)> {
+        self.visitor.as_ref()?.split_once('.')
     }
 }
 
@@ -254,14 +260,24 @@ impl Engine {
         installation: &str,
         deadline: Deadline,
     ) -> Result<Vec<Labelled>> {
-        let path = format!("/v4.0.0/libpod/containers/json?all=true&filters={}", own_label(installation)?);
+        self.listed(installation, &own_label(installation)?, deadline).await
+    }
+
+    /// All visitors among them. Whatever else there is is not asked, so that a wedged container does not matter.
+    pub async fn visitors(&self, _grant: &SystemGrant, installation: &str) -> Result<Vec<Labelled>> {
+        self.listed(installation, &own_labels(installation, &[VISITOR])?, self.deadline()).await
+    }
+
+    async fn listed(&self, installation: &str, filter: &str, deadline: Deadline) -> Result<Vec<Labelled>> {
+        let path = format!("/v4.0.0/libpod/containers/json?all=true&filters={filter}");
         let ask = async { self.wire.get(&path).await?.checked()?.json::<Vec<Listed>>() };
         let ours = deadline.bound(ask).await?.into_iter().filter_map(|listed| {
             let labels = listed.labels?;
             let same = labels.get(INSTALLATION).is_some_and(|value| value == installation);
             let engine_id = EngineId::parse(&listed.id).ok()?;
             let name = listed.names.and_then(|names| names.into_iter().next()).unwrap_or_default();
-            same.then(|| Labelled { engine_id, row_id: labels.get(CONTAINER).cloned().unwrap_or_default(), name })
+            let row_id = labels.get(CONTAINER).cloned().unwrap_or_default();
+            same.then(|| Labelled { engine_id, row_id, name, visitor: labels.get(VISITOR).cloned() })
         });
         Ok(ours.collect())
     }
@@ -284,6 +300,7 @@ impl Engine {
             return Ok(None);
         }
         let row_id = made.label(CONTAINER).unwrap_or_default().to_owned();
-        Ok(Some(Labelled { engine_id: id.clone(), row_id, name: String::new() }))
+        let visitor = made.label(VISITOR).map(str::to_owned);
+        Ok(Some(Labelled { engine_id: id.clone(), row_id, name: String::new(), visitor }))
     }
 }

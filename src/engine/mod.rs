@@ -126,6 +126,8 @@ pub struct Engine {
     agent: Option<agent::Program>,
     metrics: Metrics,
     installation: Arc<str>,
+    gateway: Arc<str>,
+    visits: files::Visits,
     world: World,
 }
 
@@ -163,8 +165,15 @@ impl Engine {
                 .ok(),
             metrics,
             installation: installation.into(),
+            gateway: "".into(),
+            visits: files::Visits::default(),
             world,
         }
+    }
+
+    /// As this gateway's, which answers for the visitors that it sends.
+    pub fn of_gateway(self, gateway: &str) -> Self {
+        Self { gateway: gateway.into(), ..self }
     }
 
     /// The deadline of an operation that begins now.

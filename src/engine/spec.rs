@@ -18,6 +18,9 @@ const TENANT: &str = "io.podgate.tenant";
 /// Label with the ledger's identifier of a container.
 pub(super) const CONTAINER: &str = "io.podgate.container";
 
+/// Label of a visitor to a container's files: the gateway that sent it, a dot, and the tenant's identifier.
+pub(super) const VISITOR: &str = "io.podgate.visitor";
+
 /// Label of a volume with the agent's program: its digest.
 pub(super) const AGENT: &str = "io.podgate.agent";
 
@@ -58,7 +61,7 @@ const CAPABILITIES: &[&str] = &[
 ];
 
 /// CPU accounting period in microseconds, the kernel's default.
-const CPU_PERIOD: i64 = 100_000;
+pub(super) const CPU_PERIOD: i64 = 100_000;
 
 /// Processes that one user id may have on the whole host. Podman sets a default of its own, which a service without
 /// CAP_SYS_RESOURCE may not; the container's own bound is the pids limit.
@@ -82,10 +85,17 @@ pub(super) fn network_owner(name: &str) -> Option<&str> {
 /// A filter for what carries this installation's label, as a query takes it. Exact and never empty: an empty value
 /// matches everybody's (SECURITY rule 30).
 pub(super) fn own_label(installation: &str) -> Result<String> {
+    own_labels(installation, &[])
+}
+
+/// The same for what carries all of these labels, too, whatever their values.
+pub(super) fn own_labels(installation: &str, names: &[&str]) -> Result<String> {
     if installation.is_empty() {
         return Err(Error::internal("an empty label filter"));
     }
-    let filter = json!({"label": [format!("{INSTALLATION}={installation}")]}).to_string();
+    let own = format!("{INSTALLATION}={installation}");
+    let labels: Vec<&str> = names.iter().copied().chain([own.as_str()]).collect();
+    let filter = json!({"label": labels}).to_string();
     Ok(utf8_percent_encode(&filter, NON_ALPHANUMERIC).to_string())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::Lifecycle;
-use crate::domain::{EngineId, Error, Kind, Result, TenantSlug};
+use crate::domain::{EngineId, Error, Kind, Result, Tenant, TenantSlug};
 use crate::engine::{Deadline, Labelled};
 use crate::policy::grant::{Audited, SystemGrant};
 use crate::store::{Container, Deed, Object, Volume};
@@ -135,13 +135,21 @@ impl Lifecycle {
                 containers.push(found);
             }
         }
-        Ok(Strays { containers, ..self.other_strays(grant).await? })
+        let mut strays = self.other_strays(grant).await?;
+        containers.retain(|found: &Labelled| found.visitor().is_none());
+        strays.containers.append(&mut containers);
+        Ok(strays)
     }
 
-    /// The same without containers, of which events tell, and whose list waits for every container on the host, a wedged
-    /// one too: not for every day.
+    /// The same without containers of tenants, of which events tell, and whose list waits for every container on the host,
+    /// a wedged one too: not for every day.
     async fn other_strays(&self, grant: &SystemGrant) -> Result<Strays> {
         let mut strays = Strays::default();
+        for visitor in self.engine.visitors(grant, &self.installation).await? {
+            if !self.is_owned(&visitor).await? {
+                strays.containers.push(visitor);
+            }
+        }
         for (owner, network) in self.engine.own_networks(grant, &self.installation).await? {
             let slug = TenantSlug::parse(&owner).map_err(Error::internal)?;
             if self.store.tenant(&slug).await?.is_none() {
@@ -156,7 +164,7 @@ impl Lifecycle {
         Ok(strays)
     }
 
-    /// Takes networks and volumes away that are strays, unless they are kept since a restore. Says how many went.
+    /// Takes visitors, networks and volumes away that are strays, unless they are kept since a restore. Says how many went.
     pub async fn settle_other_strays(&self, grant: &SystemGrant) -> Result<usize> {
         if self.store.keeps_strays().await? {
             return Ok(0);
@@ -186,11 +194,25 @@ impl Lifecycle {
         let Some(found) = self.engine.labelled_one(grant, &self.installation, id, deadline).await? else {
             return Ok(false);
         };
-        // What installs the agent here goes with that.
-        if found.installer().is_some() || self.is_owned(&found).await? || self.store.keeps_strays().await? {
+        // What installs the agent here goes with that, a visitor with its visit.
+        if found.installer().is_some()
+            || found.visitor().is_some()
+            || self.is_owned(&found).await?
+            || self.store.keeps_strays().await?
+        {
             return Ok(false);
         }
         self.remove_stray(grant, &found).await.map(|()| true)
+    }
+
+    /// Takes away whoever still visits the tenant's files: it has user ids that another tenant may get.
+    pub(super) async fn remove_visitors_of(&self, grant: &SystemGrant, tenant: &Tenant) -> Result<()> {
+        for visitor in self.engine.visitors(grant, &self.installation).await? {
+            if visitor.visitor().is_some_and(|(_, tenant_id)| tenant_id == tenant.id) {
+                self.remove_stray(grant, &visitor).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn remove_stray(&self, grant: &SystemGrant, found: &Labelled) -> Result<()> {
@@ -271,6 +293,10 @@ impl Lifecycle {
 
     /// Whether somebody answers for a container with our label.
     async fn is_owned(&self, found: &Labelled) -> Result<bool> {
+        if let Some((gateway, _)) = found.visitor() {
+            let is_ours = gateway == self.store.gateway();
+            return if is_ours { Ok(self.engine.is_visiting(found)) } else { self.store.gateway_lives(gateway).await };
+        }
         match found.installer() {
             Some(gateway) if gateway == self.store.gateway() => Ok(false),
             Some(gateway) => self.store.gateway_lives(gateway).await,

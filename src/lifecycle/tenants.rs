@@ -35,6 +35,7 @@ impl Lifecycle {
             return Ok(());
         }
         self.fail_point.reached("delete.emptied");
+        self.remove_visitors_of(system, tenant).await?;
         let deed = Deed::of_the_system("deleteTenant", Object::from(tenant), Some("everything that it owned is gone"));
         let forgetting = async |system: &Audited<SystemGrant>| {
             self.engine.remove_networks(system, tenant, self.engine.deadline()).await?;

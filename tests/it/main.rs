@@ -76,6 +76,7 @@ mod tokens;
 mod tunnels;
 mod under_way;
 mod users;
+mod visitors;
 mod volumes;
 mod watching;
 mod websockets;

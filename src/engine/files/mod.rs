@@ -35,6 +35,7 @@ pub use accounts::FileWrite;
 pub(super) use accounts::{Stat, first_file};
 pub use change::{ChangingFiles, Expected, Target, Unpacked};
 pub use survey::Survey;
+pub(super) use visitor::Visits;
 
 /// The files of one container, for as long as this lives. One thing at a time.
 pub struct Files {

@@ -3,7 +3,13 @@
 //! So files can be worked on whether the container runs or not, and however full it is of processes. Podman mounts the
 //! container's root (and keeps it mounted as long as somebody asked for that); the visitor, in the same user namespace,
 //! binds it and the container's mounts below `/tree`. It has no network, few capabilities, and ends with its connection.
+//!
+//! A link where a volume belongs, made by whoever was root in the container, may lead the mount to the visitor's own root,
+//! and its program is the tenant's then. So it may do no more than its tenant, a processor's worth, and not for long: the
+//! gateway that sent it sees it off, and if that is dead the others do, or its successor.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +19,8 @@ use super::mounts::Mounts;
 use super::talk::Talk;
 use crate::domain::{Error, Kind, Result};
 use crate::engine::hijack::Hijacked;
-use crate::engine::spec::{CONTAINER, INSTALLATION, PROCESSES_PER_USER};
-use crate::engine::{Deadline, Engine};
+use crate::engine::spec::{CONTAINER, CPU_PERIOD, INSTALLATION, PROCESSES_PER_USER, VISITOR};
+use crate::engine::{Deadline, Engine, Labelled};
 use crate::policy::grant::ContainerGrant;
 
 /// Where the visitor has what it came for.
@@ -32,6 +38,16 @@ const CAPABILITIES: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SY
 /// How often it is looked whether a visitor is gone, and after how many looks it is removed by force.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const FORCE_EVERY: u32 = 20;
+
+/// Visitors that somebody here waits for or sees off, by their names.
+#[derive(Clone, Default)]
+pub(in crate::engine) struct Visits(Arc<Mutex<HashSet<String>>>);
+
+impl Visits {
+    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What has to be taken back: the visitor, and then what Podman mounted for it.
 pub(super) struct Stay {
@@ -74,6 +90,7 @@ impl Stay {
         let image = engine.agent_image(deadline).await?;
         let name = format!("podgate-files-{}", (engine.world.new_id)());
         let body = body(&engine, grant, &image, &name, mounts);
+        engine.visits.lock().insert(name.clone());
         let path = |verb| format!("/v4.0.0/libpod/containers/{name}/{verb}");
         let [attach, start] = ["attach?stream=true&stdin=true&stdout=true&stderr=true", "start"].map(path);
         self.name = Some(name);
@@ -104,10 +121,15 @@ impl Drop for Stay {
     fn drop(&mut self) {
         let (engine, unmount, name) = (self.engine.clone(), self.unmount.take(), self.name.take());
         let leave = async move {
-            if let Some(name) = name
-                && let Err(error) = engine.deadline().bound(engine.see_off(&name)).await
-            {
-                tracing::warn!(container.name = name, ?error, "a visitor could not be removed; it ends by itself");
+            if let Some(name) = name {
+                if let Err(error) = engine.deadline().bound(engine.see_off(&name)).await {
+                    tracing::warn!(
+                        container.name = name,
+                        ?error,
+                        "a visitor could not be removed; it is looked for later"
+                    );
+                }
+                engine.visits.lock().remove(&name);
             }
             // After the visitor: it is what was mounted for. A container that is gone has nothing mounted.
             if let Some(unmount) = unmount
@@ -127,7 +149,11 @@ fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, mounts
     let mut body = json!({
         "image": image,
         "name": name,
-        "labels": {(INSTALLATION): &*engine.installation, (CONTAINER): grant.row().id},
+        "labels": {
+            (INSTALLATION): &*engine.installation,
+            (CONTAINER): grant.row().id,
+            (VISITOR): format!("{}.{}", engine.gateway, grant.tenant().id),
+        },
         "entrypoint": ["/podgate-agent"],
         "command": ["files", TREE],
         "user": "0:0",
@@ -162,6 +188,10 @@ fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, mounts
     if able.pids {
         body["resource_limits"]["pids"] = json!({"limit": PROCESSES});
     }
+    if able.cpu {
+        // One processor.
+        body["resource_limits"]["cpu"] = json!({"period": CPU_PERIOD, "quota": CPU_PERIOD});
+    }
     if let Some((users, groups)) = &mounts.ids {
         body["userns"] = json!({"nsmode": "private"});
         body["idmappings"] = json!({"UIDMap": users, "GIDMap": groups});
@@ -170,6 +200,11 @@ fn body(engine: &Engine, grant: &ContainerGrant, image: &str, name: &str, mounts
 }
 
 impl Engine {
+    /// Whether this gateway waits for this visitor, or sees it off.
+    pub fn is_visiting(&self, visitor: &Labelled) -> bool {
+        self.visits.lock().contains(&visitor.name)
+    }
+
     /// Waits until a visitor is gone. Its connection is cut, so it ends by itself, and Podman removes it; one that does
     /// not, or never began to, is removed.
     async fn see_off(&self, name: &str) -> Result<()> {
