@@ -251,6 +251,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     jobs.spawn(jobs::beat(store, auth.clone(), config.idempotency));
     jobs.spawn(jobs::check_streams(streams.clone()));
     jobs.spawn(jobs::tell_events(lifecycle.clone()));
+    jobs.spawn(jobs::read_own_rates(last.clone(), Arc::clone(&budgets)));
     jobs.spawn(jobs::forget_idle_budgets(budgets, auth));
     jobs.spawn(reloads.run());
     if config.operator.metrics_in_api {

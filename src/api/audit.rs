@@ -6,9 +6,8 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::caller::{Audit as AuditScope, Caller};
-use super::error::invalid_parameter;
 use super::{Context, Tag};
-use crate::domain::{Result, Tenant, parse_timestamp_ms, timestamp_ms};
+use crate::domain::{Details, Tenant, parse_timestamp_ms, timestamp_ms};
 use crate::store::{AuditCursor, AuditEntry, AuditFilter};
 
 pub struct Audit(pub Context);
@@ -141,16 +140,18 @@ impl Audit {
         /// The `next_cursor` of the answer before.
         cursor: Query<Option<String>>,
     ) -> poem::Result<Json<AuditListResponse>> {
+        let mut wrong = Details::default();
         let filter = AuditFilter {
-            since_ms: parsed("since", since.0.as_deref(), parse_timestamp_ms)?,
-            until_ms: parsed("until", until.0.as_deref(), parse_timestamp_ms)?,
+            since_ms: wrong.take_optional("since", since.0.as_deref(), parse_timestamp_ms),
+            until_ms: wrong.take_optional("until", until.0.as_deref(), parse_timestamp_ms),
             actor: actor.0,
             verb: verb.0,
             object: object.0,
-            outcome: parsed("outcome", outcome.0.as_deref(), str::parse)?,
+            outcome: wrong.take_optional("outcome", outcome.0.as_deref(), str::parse),
             tenant: tenant.0,
         };
-        let before = parsed("cursor", cursor.0.as_deref(), parse_cursor)?;
+        let before = wrong.take_optional("cursor", cursor.0.as_deref(), parse_cursor);
+        wrong.finish()?;
         let grant = self.0.policy.audit(who.principal(), who.scope())?;
         self.0.store.settle_audit().await;
         // One more tells whether there is another page.
@@ -165,10 +166,6 @@ impl Audit {
 
 fn default_limit() -> u32 {
     100
-}
-
-fn parsed<T>(name: &str, text: Option<&str>, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>> {
-    text.map(parse).transpose().map_err(|message| invalid_parameter(name, &message))
 }
 
 fn write_cursor(cursor: &AuditCursor) -> String {

@@ -13,6 +13,7 @@ use super::PREFIX;
 use super::document::{ALSO_TAKES, OAUTH2, each_object};
 use super::error::no_route;
 use super::idempotency::{self, TakesKey};
+use super::query::{Parameters, UNLIKE};
 use super::websocket::TICKET;
 use crate::domain::{Details, Error, Kind, Result, Scope};
 
@@ -72,7 +73,7 @@ pub struct Operation {
     pub takes_key: Option<TakesKey>,
     /// Whether it is a WebSocket: it switches protocols.
     pub is_websocket: bool,
-    query: HashSet<String>,
+    query: Parameters,
     body_types: Vec<String>,
 }
 
@@ -91,11 +92,11 @@ impl Contract {
     pub fn new(document: &Value) -> Result<Self> {
         let mut paths: HashMap<usize, Vec<PathItem>> = HashMap::new();
         for (template, item) in document["paths"].as_object().into_iter().flatten() {
-            let item = PathItem::read(template, item);
+            let item = PathItem::read(template, item, document)?;
             paths.entry(item.segments.len()).or_default().push(item);
         }
         // The document does not describe itself.
-        let itself = PathItem::read(SPECIFICATION, &json!({"get": {"operationId": "getSpecification"}}));
+        let itself = PathItem::read(SPECIFICATION, &json!({"get": {"operationId": "getSpecification"}}), document)?;
         paths.entry(itself.segments.len()).or_default().push(itself);
         let schemas = &document["components"]["schemas"];
         let mut bodies = HashMap::new();
@@ -157,14 +158,15 @@ impl Contract {
     /// clients send null for what was not set.
     ///
     /// Returns what is out of bounds: `domain` parses these fields and has the better words, unless their type cannot
-    /// even hold what was sent.
+    /// even hold what was sent. What only patterns and lengths speak against is told where more is wrong, for then
+    /// `domain` is not asked.
     pub fn check(&self, schema: &str, body: &mut Value) -> Result<Details> {
         let Body { validator, fields } =
             self.bodies.get(schema).ok_or_else(|| Error::internal(format!("no schema {schema}")))?;
         if let Value::Object(body) = body {
             body.retain(|name, value| !(value.is_null() && fields.contains(name)));
         }
-        let (mut wrong, mut out_of_bounds) = (Details::default(), Details::default());
+        let (mut wrong, mut out_of_bounds, mut unlike) = (Details::default(), Details::default(), Details::default());
         for error in validator.iter_errors(body) {
             if wrong.is_full() {
                 break;
@@ -196,14 +198,15 @@ impl Contract {
                 }
                 ValidationErrorKind::Pattern { .. }
                 | ValidationErrorKind::MinLength { .. }
-                | ValidationErrorKind::MaxLength { .. } => {}
+                | ValidationErrorKind::MaxLength { .. } => unlike.add(field(&at), UNLIKE),
+                ValidationErrorKind::MinItems { .. } => wrong.add(field(&at), "must not be empty"),
                 ValidationErrorKind::OneOfNotValid { .. } => {
                     wrong.add(field(&at), "must be a string or an array of strings, and not empty");
                 }
                 _ => wrong.add(field(&at), error.masked().to_string()),
             }
         }
-        wrong.finish().map(|()| out_of_bounds)
+        if wrong.is_empty() { Ok(out_of_bounds) } else { Err(wrong.with(out_of_bounds).with(unlike).into_error()) }
     }
 }
 
@@ -223,16 +226,19 @@ fn expected(kind: &TypeKind) -> String {
 }
 
 impl PathItem {
-    fn read(template: &str, item: &Value) -> Self {
+    fn read(template: &str, item: &Value, document: &Value) -> Result<Self> {
         let segment = |text: &str| {
             if text.starts_with('{') { Segment::Parameter } else { Segment::Fixed(text.to_owned()) }
         };
         let operations = item.as_object().into_iter().flatten();
-        Self {
+        let read = |(method, operation): (&String, &Value)| {
+            Ok((method.to_ascii_uppercase(), Operation::read(operation, document)?))
+        };
+        Ok(Self {
             template: format!("{PREFIX}{template}"),
             segments: template.split('/').skip(1).map(segment).collect(),
-            operations: operations.map(|(method, op)| (method.to_ascii_uppercase(), Operation::read(op))).collect(),
-        }
+            operations: operations.map(read).collect::<Result<_>>()?,
+        })
     }
 
     fn matches(&self, path: &[&str]) -> bool {
@@ -244,9 +250,7 @@ impl PathItem {
 }
 
 impl Operation {
-    fn read(operation: &Value) -> Self {
-        let parameters = operation["parameters"].as_array().into_iter().flatten();
-        let query = parameters.filter(|parameter| parameter["in"] == "query");
+    fn read(operation: &Value, document: &Value) -> Result<Self> {
         let content = operation["requestBody"]["content"].as_object().into_iter().flatten();
         let scopes =
             operation["security"].as_array().into_iter().flatten().filter_map(|scheme| scheme[OAUTH2].as_array());
@@ -254,16 +258,15 @@ impl Operation {
         let id = operation["operationId"].as_str().unwrap_or_default();
         let beside = operation[ALSO_TAKES].as_array().into_iter().flatten().filter_map(Value::as_str);
         let is_websocket = operation["responses"].get("101").is_some();
-        let ticket = is_websocket.then(|| TICKET.to_owned());
-        Self {
+        Ok(Self {
             id: id.to_owned(),
             takes_key: TakesKey::of(id),
             scope,
             public: operation["security"].as_array().is_none_or(Vec::is_empty),
             is_websocket,
-            query: query.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).chain(ticket).collect(),
+            query: Parameters::read(operation, document, is_websocket.then_some(TICKET))?,
             body_types: content.map(|(media_type, _)| media_type.as_str()).chain(beside).map(str::to_owned).collect(),
-        }
+        })
     }
 
     /// Whether it takes a body.
@@ -271,9 +274,9 @@ impl Operation {
         !self.body_types.is_empty()
     }
 
-    /// The syntax that is the same for everybody: the query's names and the body's type.
+    /// The syntax that is the same for everybody: the query and the body's type.
     pub fn check(&self, request: &Request) -> Result<()> {
-        self.check_query(request.uri().query().unwrap_or_default())?;
+        self.query.check(request.uri().query().unwrap_or_default())?;
         // The other methods may be sent again without a key.
         if self.takes_key.is_some() {
             idempotency::key(request.headers())?;
@@ -298,21 +301,6 @@ impl Operation {
         }
         let message = format!("this operation takes a body of type {}", self.body_types.join(" or "));
         Err(Error::new(Kind::MediaType, message))
-    }
-
-    fn check_query(&self, query: &str) -> Result<()> {
-        let mut wrong = Details::default();
-        let mut seen = HashSet::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let raw = pair.split('=').next().unwrap_or_default().replace('+', " ");
-            let name = percent_encoding::percent_decode_str(&raw).decode_utf8_lossy().into_owned();
-            if !self.query.contains(&name) {
-                wrong.add(name, "is not a parameter of this operation");
-            } else if !seen.insert(name.clone()) {
-                wrong.add(name, "is there twice");
-            }
-        }
-        wrong.finish()
     }
 }
 

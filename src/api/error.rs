@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use poem::Response;
 use poem::error::{MethodNotAllowedError, NotFoundError, ResponseError};
-use poem::http::StatusCode;
+use poem::http::{HeaderValue, StatusCode};
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError};
 use serde_json::json;
 
-use crate::domain::{Detail, Error, Kind, shortened};
+use crate::domain::{Budget, Detail, Error, Kind, shortened};
 
 /// The status code and the public type of each kind of failure.
 pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
@@ -26,7 +26,7 @@ pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
         Kind::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "AuthenticationError"),
         Kind::Forbidden | Kind::NoScope(_) => (StatusCode::FORBIDDEN, "PermissionError"),
         Kind::Quota => (StatusCode::FORBIDDEN, "QuotaError"),
-        Kind::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "RateLimitError"),
+        Kind::RateLimited(_) | Kind::OverBudget(_) => (StatusCode::TOO_MANY_REQUESTS, "RateLimitError"),
         Kind::NotFound | Kind::NoPath => (StatusCode::NOT_FOUND, "PodmanAPIError"),
         Kind::Exists | Kind::Conflict | Kind::Busy | Kind::Unfinished => (StatusCode::CONFLICT, "PodmanAPIError"),
         Kind::EngineTimeout => (StatusCode::REQUEST_TIMEOUT, "PodmanAPIError"),
@@ -75,6 +75,7 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
         Kind::Method(allow) => Some(("allow", allow.clone())),
         Kind::Range(whole) => Some(("content-range", whole.clone())),
         Kind::RateLimited(seconds) => Some(("retry-after", seconds.to_string())),
+        Kind::OverBudget(budget) => Some(("retry-after", budget.reset.to_string())),
         Kind::EngineDown | Kind::StoreDown | Kind::IssuerDown => Some(("retry-after", "5".to_owned())),
         Kind::Unfinished => Some(("retry-after", "1".to_owned())),
         // RFC 6750, 3: without credentials the challenge names no error.
@@ -91,7 +92,27 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     {
         response.headers_mut().insert(name, value);
     }
+    if let Kind::OverBudget(budget) = error.kind {
+        tell_budget(&mut response, budget);
+    }
     response
+}
+
+/// Says what is left of a budget (draft-ietf-httpapi-ratelimit-headers), unless a narrower one was told already: the
+/// one that turned the request away.
+pub fn tell_budget(response: &mut Response, budget: Budget) {
+    let Budget { name, quota, window, remaining, reset } = budget;
+    let values = [
+        ("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")),
+        ("ratelimit", format!("\"{name}\";r={remaining};t={reset}")),
+    ];
+    for (header, value) in values {
+        if let Ok(value) = HeaderValue::from_str(&value)
+            && !response.headers().contains_key(header)
+        {
+            response.headers_mut().insert(header, value);
+        }
+    }
 }
 
 /// Most characters of a message: one may repeat a name, and an answer must not grow with a hostile request.
@@ -110,10 +131,10 @@ pub fn from_framework(error: poem::Error) -> Error {
         return Error::new(Kind::Method("GET".into()), "this path takes GET");
     }
     if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
-        return invalid_parameter(name, reason);
+        return invalid_parameter(name, readable(reason));
     }
     if let Some(ParsePathError { name, reason }) = error.downcast_ref() {
-        return invalid_parameter(name, reason);
+        return invalid_parameter(name, readable(reason));
     }
     if let Some(ParseRequestPayloadError { reason }) = error.downcast_ref() {
         return Error::invalid(reason.clone());
@@ -135,31 +156,14 @@ pub fn no_route() -> Error {
 
 /// A parameter that does not parse.
 pub fn invalid_parameter(name: &str, reason: &str) -> Error {
-    let detail = Detail { field: name.to_owned(), message: readable(reason) };
+    let detail = Detail { field: name.to_owned(), message: reason.to_owned() };
     Error { details: vec![detail], ..Error::invalid(format!("invalid input: {name}")) }
 }
 
-/// The framework's words for a parameter, in ours.
-fn readable(reason: &str) -> String {
-    let bound = |word: &str| {
-        let after = reason.split_once(word)?.1;
-        Some(after.split([',', ')']).next()?.to_owned())
-    };
-    if let Some(most) = bound("maximum(") {
-        return format!("must be at most {most}");
-    }
-    if let Some(least) = bound("minimum(") {
-        return format!("must be at least {least}");
-    }
-    if ["invalid digit", "integer from empty string", "number too large", "number too small"]
-        .iter()
-        .any(|words| reason.contains(words))
-    {
-        return "must be a whole number".to_owned();
-    }
-    // It begins or ends with the type it wanted.
+/// The framework's words for a parameter, without what type it wanted: that begins or ends them.
+fn readable(reason: &str) -> &str {
     let reason = reason.split_once("\": ").map_or(reason, |(_, rest)| rest);
-    reason.split(" (occurred while parsing").next().unwrap_or(reason).to_owned()
+    reason.split(" (occurred while parsing").next().unwrap_or(reason)
 }
 
 #[cfg(test)]
@@ -169,8 +173,6 @@ mod tests {
     #[test]
     fn the_frameworks_words_are_made_readable() {
         let cases = [
-            ("verification failed. maximum(10000, exclusive: false)", "must be at most 10000"),
-            ("failed to parse \"integer(uint32)\": invalid digit found in string", "must be a whole number"),
             ("failed to parse \"boolean\": must be true, false, 1 or 0", "must be true, false, 1 or 0"),
             ("must be true (occurred while parsing \"optional_boolean\")", "must be true"),
         ];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use poem_openapi::payload::Json;
 use poem_openapi::types::{Example, ToJSON};
 use poem_openapi::{Enum, Object, OpenApi};
@@ -12,7 +12,7 @@ use super::caller::{Caller, ContainersRead, Images as ImagesScope};
 use super::json::Strict;
 use super::sse::{Events, Told, ending_with};
 use super::{Context, Tag};
-use crate::domain::{ImageRef, PullPolicy};
+use crate::domain::{Error, ImageRef, Kind, PullPolicy};
 use crate::engine::{PullProgress, PullStep, not_pulled};
 use crate::lifecycle::Pull;
 use crate::policy::grant::{Audited, ImageGrant};
@@ -63,7 +63,8 @@ impl Example for ImageListResponse {
 struct PullImageRequest {
     /// A short name that the tenant's aliases know, or a full reference; either must be on the tenant's list.
     image: String,
-    /// `always`, which is the default, or `missing`, which does nothing where the host has the image.
+    /// `always`, which is the default; `missing`, which does nothing where the host has the image; or `never`, which
+    /// only tells whether it has: 404 where not.
     policy: Option<String>,
 }
 
@@ -154,15 +155,19 @@ impl Images {
             PullPolicy::Missing | PullPolicy::Never => self.0.engine.has_image(&grant).await?,
         };
         if !present {
+            if policy == PullPolicy::Never {
+                return Err(Error::new(Kind::NotFound, "the image is not on this host").into());
+            }
             // A refusal has its own code; once events come, there is none any more.
             self.0.engine.ping().await?;
         }
         let open = self.0.streams.open(who.principal(), who.scope()).await?;
         let (entry, reference) = (grant.entry().clone(), grant.reference().to_string());
-        let told = match policy {
-            _ if present => once(event(&grant, Pull::Done)),
-            PullPolicy::Never => once(event(&grant, Pull::Failed)),
-            PullPolicy::Missing | PullPolicy::Always => progress(self.0.lifecycle.pull(&grant)?, grant).boxed(),
+        let told = if present {
+            let event = event(&grant, Pull::Done);
+            stream::once(async { event }).boxed()
+        } else {
+            progress(self.0.lifecycle.pull(&grant)?, grant).boxed()
         };
         // The entry lasts as long as the stream.
         let told = told.inspect(move |event| {
@@ -178,10 +183,6 @@ impl Images {
         };
         Ok(ending_with(open, told, move |ending| failed(ending.reason())))
     }
-}
-
-fn once(event: PullEvent) -> BoxStream<'static, PullEvent> {
-    stream::once(async { event }).boxed()
 }
 
 /// The pull as it goes, and its end.

@@ -25,6 +25,7 @@ mod model;
 pub mod oauth;
 mod parameter;
 mod ports;
+mod query;
 mod sse;
 mod stats;
 mod status;

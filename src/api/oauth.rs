@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{percent_decode, percent_decode_str};
 use poem::http::StatusCode;
 use poem::http::header::AUTHORIZATION;
 use poem::{Request, RequestBody};
@@ -116,6 +116,7 @@ pub(super) enum Grant {
 pub(super) struct Form {
     fields: HashMap<String, String>,
     is_twice: bool,
+    is_text: bool,
     client: InHeader,
 }
 
@@ -174,9 +175,12 @@ impl InHeader {
         }
         let decoded = STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let Some((id, secret)) = decoded.as_deref().and_then(|pair| pair.split_once(':')) else { return Self::Broken };
+        if id.is_empty() && secret.is_empty() {
+            return Self::Nothing;
+        }
         // Both are encoded as a form's values are.
-        let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        if id.is_empty() && secret.is_empty() { Self::Nothing } else { Self::Named(plain(id), plain(secret)) }
+        let plain = |text: &str| Some(percent_decode_str(&text.replace('+', " ")).decode_utf8().ok()?.into_owned());
+        plain(id).zip(plain(secret)).map_or(Self::Broken, |(id, secret)| Self::Named(id, secret))
     }
 }
 
@@ -187,7 +191,9 @@ impl Form {
         for (name, value) in form_urlencoded::parse(bytes).filter(|(_, value)| !value.is_empty()) {
             is_twice |= fields.insert(name.into_owned(), value.into_owned()).is_some();
         }
-        Self { fields, is_twice, client }
+        // All of it at once: what separates is ASCII.
+        let is_text = percent_decode(bytes).decode_utf8().is_ok();
+        Self { fields, is_twice, is_text, client }
     }
 
     /// What it asks for.
@@ -195,6 +201,9 @@ impl Form {
         let missing = |what| Refusal::new(INVALID_REQUEST, what);
         if self.is_twice {
             return Err(missing("a parameter is there twice"));
+        }
+        if !self.is_text {
+            return Err(missing("the form is not UTF-8"));
         }
         if matches!(self.client, InHeader::Broken) {
             return Err(Refusal::no_client("the Authorization header is not Basic as it should be", true));

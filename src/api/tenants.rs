@@ -33,8 +33,9 @@ struct CreateTenantRequest {
     profiles: Option<Vec<String>>,
     /// Maxima other than the configuration's, by resource.
     quotas: Option<BTreeMap<String, i64>>,
-    /// What its containers may have at most, whatever their profile says: `expires_seconds` (where a request says
-    /// nothing), `max_expires_seconds`, the same for commands in them (`exec_seconds`, `max_exec_seconds`),
+    /// How fast it may ask, other than the configuration says: `requests_per_second`, `burst`. And what its containers
+    /// may have at most, whatever their profile says: `expires_seconds` (where a request says nothing),
+    /// `max_expires_seconds`, the same for commands in them (`exec_seconds`, `max_exec_seconds`),
     /// `container_memory_bytes`, `container_cpu_millis`, `container_pids`.
     limits: Option<BTreeMap<String, i64>>,
 }
@@ -104,9 +105,11 @@ struct TenantDetails {
     aliases: BTreeMap<String, String>,
     /// Profiles that it may use beside `default`.
     profiles: Vec<String>,
+    /// Maxima other than the configuration's, by resource.
+    quotas: BTreeMap<String, i64>,
     /// Limits of its own.
     limits: BTreeMap<String, i64>,
-    /// What it may have, and has.
+    /// What it may have, and has; commands and streams as they are open on the gateway that answers.
     usage: Vec<ResourceUsage>,
 }
 
@@ -120,6 +123,7 @@ answer! {
         images: vec!["docker.io/library/alpine:latest".into()],
         aliases: BTreeMap::from([("alpine:latest".into(), "docker.io/library/alpine:latest".into())]),
         profiles: vec![],
+        quotas: BTreeMap::from([("containers".into(), 50)]),
         limits: BTreeMap::from([("max_expires_seconds".into(), 86_400)]),
         usage: vec![ResourceUsage { resource: "containers".into(), limit: 50, used: 3 }],
     }
@@ -231,6 +235,16 @@ struct Wanted {
     limits: Option<BTreeMap<String, i64>>,
 }
 
+/// Parses numbers by name, and notes what is wrong with each.
+fn numbers<T: Ord>(
+    field: &str,
+    all: BTreeMap<String, i64>,
+    wrong: &mut Details,
+    parse: impl Fn(&str, i64) -> Result<(T, i64), String>,
+) -> BTreeMap<T, i64> {
+    all.into_iter().filter_map(|(name, value)| wrong.take(&format!("{field}.{name}"), parse(&name, value))).collect()
+}
+
 impl Tenants {
     fn means(&self, wanted: Wanted, wrong: &mut Details) -> TenantMeans {
         let Wanted { images, aliases, profiles, quotas, limits } = wanted;
@@ -243,9 +257,9 @@ impl Tenants {
             true => Ok(name.clone()),
             false => Err(format!("the configuration has no profile {name:?}")),
         };
-        let quota = |(name, maximum): (&String, &i64)| match (name.parse::<Resource>(), *maximum) {
-            (Ok(resource), 0..) => Ok((resource, *maximum)),
-            (Ok(_), _) => Err(format!("{name}: a maximum is a number from 0")),
+        let quota = |name: &str, maximum: i64| match (name.parse::<Resource>(), maximum) {
+            (Ok(resource), 0..) => Ok((resource, maximum)),
+            (Ok(_), _) => Err("a maximum is a number from 0".to_owned()),
             (Err(error), _) => Err(error),
         };
         TenantMeans {
@@ -253,10 +267,8 @@ impl Tenants {
                 .take_optional("images", images, |all| all.iter().map(image).collect::<Result<BTreeSet<_>, _>>()),
             aliases: wrong.take_optional("aliases", aliases, |all| all.iter().map(alias).collect()),
             profiles: wrong.take_optional("profiles", profiles, |all| all.iter().map(profile).collect()),
-            quotas: wrong.take_optional("quotas", quotas, |all| all.iter().map(quota).collect()),
-            limits: wrong.take_optional("limits", limits, |all| {
-                all.iter().map(|(name, value)| TenantLimit::parse(name, *value)).collect()
-            }),
+            quotas: quotas.map(|all| numbers("quotas", all, wrong, quota)),
+            limits: limits.map(|all| numbers("limits", all, wrong, TenantLimit::parse)),
         }
     }
 
@@ -264,7 +276,8 @@ impl Tenants {
         let store = &self.0.store;
         let ImagePolicy { allowed, aliases } = store.image_policy(&tenant).await?;
         let limits = store.tenant_limits(&tenant).await?;
-        let usage = store.usage(&tenant).await?.into_iter().filter(|one| !one.resource.is_momentary());
+        let quotas = store.own_quotas(&tenant).await?;
+        let usage = self.0.policy.usage_of(&tenant).await?;
         Ok(TenantResponse::of(TenantDetails {
             deleting: store.is_deleting(&tenant).await?,
             containers: store.all_containers(&tenant).await?.len() as u64,
@@ -272,7 +285,8 @@ impl Tenants {
             aliases: aliases.iter().map(|(name, target)| (name.as_str().to_owned(), target.to_string())).collect(),
             profiles: store.profiles(&tenant).await?.into_iter().collect(),
             limits: limits.into_iter().map(|(limit, value)| (limit.as_str().to_owned(), value)).collect(),
-            usage: usage.map(ResourceUsage::from).collect(),
+            quotas: quotas.into_iter().map(|(resource, most)| (resource.as_str().to_owned(), most)).collect(),
+            usage: usage.into_iter().map(ResourceUsage::from).collect(),
             slug: tenant.slug.to_string(),
         }))
     }

@@ -91,9 +91,9 @@ pub(super) struct Means {
     /// A quota other than the configuration's: containers=50. Repeatable.
     #[arg(long = "quota", value_name = "RESOURCE=MAXIMUM", value_parser = parse_quota)]
     quotas: Vec<(Resource, i64)>,
-    /// What its containers may have at most, whatever their profile says: expires_seconds (where a request says nothing),
-    /// max_expires_seconds, exec_seconds, max_exec_seconds, container_memory_bytes, container_cpu_millis, container_pids.
-    /// Repeatable.
+    /// How fast it may ask: requests_per_second, burst. What its containers may have at most, whatever their profile says:
+    /// expires_seconds (where a request says nothing), max_expires_seconds, exec_seconds, max_exec_seconds,
+    /// container_memory_bytes, container_cpu_millis, container_pids. Repeatable.
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = parse_limit)]
     limits: Vec<(TenantLimit, i64)>,
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::Scope;
+use super::{Budget, Scope};
 
 /// Result with the program's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -40,8 +40,10 @@ pub enum Kind {
     NoScope(Scope),
     /// The tenant has as much as it may have.
     Quota,
-    /// Too many requests; seconds until one may pass.
+    /// Too much at once; seconds until there may be room.
     RateLimited(u64),
+    /// Too many requests: this budget is spent.
+    OverBudget(Budget),
     /// The object does not exist, or is another tenant's: the same answer.
     NotFound,
     /// A path inside a container does not exist.
@@ -211,15 +213,34 @@ impl Details {
         self.more > 0
     }
 
+    /// Whether nothing was noted.
+    pub fn is_empty(&self) -> bool {
+        self.noted.is_empty()
+    }
+
+    /// With what was noted there of other fields.
+    #[must_use]
+    pub fn with(mut self, others: Self) -> Self {
+        for Detail { field, message } in others.noted {
+            if !self.noted.iter().any(|known| known.field == field) {
+                self.add(field, message);
+            }
+        }
+        self.more += others.more;
+        self
+    }
+
     /// Fails with all that was noted, if anything was.
     pub fn finish(self) -> Result<()> {
-        if self.noted.is_empty() { Ok(()) } else { Err(self.into_error()) }
+        if self.is_empty() { Ok(()) } else { Err(self.into_error()) }
     }
 
     /// The error that lists what was noted.
     pub fn into_error(self) -> Error {
-        let names: Vec<&str> = self.noted.iter().take(MOST_NAMES).map(|detail| detail.field.as_str()).collect();
-        let dots = if self.noted.len() > MOST_NAMES || self.more > 0 { ", …" } else { "" };
+        let mut names: Vec<&str> = self.noted.iter().map(|detail| detail.field.as_str()).collect();
+        names.dedup();
+        let dots = if names.len() > MOST_NAMES || self.more > 0 { ", …" } else { "" };
+        names.truncate(MOST_NAMES);
         let message = format!("invalid input: {}{dots}", names.join(", "));
         Error { details: self.noted, ..Error::invalid(message) }
     }
@@ -241,6 +262,19 @@ mod tests {
     fn a_cause_is_one_line() {
         let error = Error::invalid("no").because("1 error occurred:\n\t* busy\u{1b}[2J");
         assert_eq!(format!("{error:?}"), "no (1 error occurred:  * busy [2J)");
+    }
+
+    #[test]
+    fn a_field_is_named_once() {
+        let noted = |fields: &[(&str, &str)]| {
+            let mut noted = Details::default();
+            fields.iter().for_each(|(field, message)| noted.add(field, *message));
+            noted
+        };
+        let error = noted(&[("a", "is no host port"), ("a", "is no port")]).with(noted(&[("a", "x"), ("b", "y")]));
+        let error = error.into_error();
+        assert_eq!(error.message, "invalid input: a, b");
+        assert_eq!(error.details.len(), 3);
     }
 
     #[test]

@@ -173,9 +173,6 @@ impl TenantLimit {
     /// The limit of this name with this value, if both make sense.
     pub fn parse(name: &str, value: i64) -> Result<(Self, i64), String> {
         let limit: Self = name.parse()?;
-        if matches!(limit, Self::RequestsPerSecond | Self::Burst) {
-            return Err(format!("{name} cannot be set for one tenant yet"));
-        }
         Ok((limit, limit.check(value)?))
     }
 

@@ -4,6 +4,7 @@
 
 pub mod archive;
 mod attempt;
+mod budget;
 mod cgroup;
 mod command;
 mod condition;
@@ -28,6 +29,7 @@ mod volume;
 mod world;
 
 pub use attempt::{Attempt, IdempotencyKey};
+pub use budget::Budget;
 pub use cgroup::{CgroupManager, CgroupParent};
 pub use command::{CommandLine, Words};
 pub use condition::{Part, Tags};

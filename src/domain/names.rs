@@ -38,8 +38,7 @@ impl ContainerName {
         if fits {
             Ok(Self(input.to_owned()))
         } else {
-            Err("a container name is 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-', and begins with a letter or digit"
-                .into())
+            Err("a name is 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-', and begins with a letter or digit".into())
         }
     }
 }

@@ -26,6 +26,8 @@ const ROOM_DELAY: Duration = Duration::from_secs(5);
 const AWAY: Duration = Duration::from_secs(2);
 /// Before Podman's events are asked for again.
 const EVENTS_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at how fast tenants may ask.
+const RATES_PAUSE: Duration = Duration::from_secs(1);
 /// Between two bites of the round over all containers.
 const BITE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -228,6 +230,17 @@ pub async fn check_streams(streams: Streams) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         streams.check().await;
+    }
+}
+
+/// Learns from the records how fast tenants may ask, for ever: whichever gateway or command line wrote them.
+pub async fn read_own_rates(store: Store, budgets: Arc<Budgets>) {
+    loop {
+        match store.own_rates().await {
+            Ok(rates) => budgets.set_own(rates),
+            Err(error) => tracing::debug!(?error, "how fast tenants may ask is not known anew"),
+        }
+        tokio::time::sleep(RATES_PAUSE).await;
     }
 }
 

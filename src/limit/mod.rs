@@ -14,7 +14,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::config;
-use crate::domain::{Error, Kind};
+use crate::domain::{Budget, Error, Kind};
 
 pub use budgets::Budgets;
 
@@ -31,22 +31,6 @@ pub struct Limiter<K: Hash + Eq + Clone> {
 struct Rated<K: Hash + Eq + Clone> {
     quota: Quota,
     buckets: Keyed<K>,
-}
-
-/// What a request learns of its budget, for the `RateLimit` headers
-/// (draft-ietf-httpapi-ratelimit-headers: `q` requests a window of `w` seconds; `r` left, `t` seconds until more).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// Which limiter.
-    pub name: &'static str,
-    /// Requests that fit at once.
-    pub quota: u32,
-    /// Seconds in which all of them come back.
-    pub window: u64,
-    /// Requests left now.
-    pub remaining: u32,
-    /// Seconds until the budget grows.
-    pub reset: u64,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
@@ -97,8 +81,8 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             Ok(state) => (budget(state.remaining_burst_capacity(), 1), Ok(())),
             Err(not_until) => {
                 let wait = not_until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0) as u64;
-                let error = Error::new(Kind::RateLimited(wait), format!("too many requests; retry in {wait} s"));
-                (budget(0, wait), Err(error))
+                let spent = budget(0, wait);
+                (spent, Err(Error::new(Kind::OverBudget(spent), format!("too many requests; retry in {wait} s"))))
             }
         }
     }
@@ -149,7 +133,7 @@ mod tests {
         assert!(passed.is_ok());
         assert_eq!((budget.quota, budget.window, budget.remaining), (2, 2, 0));
         let (budget, passed) = limiter.spend(&1);
-        assert!(matches!(passed.unwrap_err().kind, Kind::RateLimited(1)));
+        assert_eq!(passed.unwrap_err().kind, Kind::OverBudget(budget));
         assert_eq!(budget.reset, 1);
         assert!(limiter.spend(&2).1.is_ok(), "another key has its own budget");
         limiter.set_rate(config::Rate { per_second: 1, burst: 2 });

@@ -122,7 +122,7 @@ impl Metrics {
             Ok(_) => "succeeded",
             Err(error) => match error.kind {
                 Kind::Unauthenticated(_) | Kind::Forbidden | Kind::NoScope(_) | Kind::Invalid => "refused",
-                Kind::RateLimited(_) => "limited",
+                Kind::RateLimited(_) | Kind::OverBudget(_) => "limited",
                 _ => "failed",
             },
         };

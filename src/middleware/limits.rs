@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use poem::http::HeaderValue;
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use super::envelope::answer;
 use super::observe::RequestId;
 use crate::api::caller::{Peer, Recognised};
 use crate::api::contract::{Contract, Found};
-use crate::domain::{Error, World};
-use crate::limit::{Budget, Budgets};
+use crate::api::error::tell_budget;
+use crate::domain::{Budget, Error, World};
+use crate::limit::Budgets;
 use crate::metrics::Metrics;
 
 /// Spends one request of whoever asks.
@@ -45,7 +45,7 @@ impl<E: Endpoint> Endpoint for Limited<E> {
             Ok(()) => self.inner.call(request).await?.into_response(),
             Err(error) => answer(&error, &RequestId::of(&request), self.world),
         };
-        budget_headers(&mut response, budget);
+        tell_budget(&mut response, budget);
         Ok(response)
     }
 }
@@ -67,19 +67,5 @@ impl<E> Limited<E> {
             Ok(principal) if !public => self.budgets.spend(principal),
             _ => self.budgets.spend_unknown(*address),
         })
-    }
-}
-
-/// draft-ietf-httpapi-ratelimit-headers.
-fn budget_headers(response: &mut Response, budget: Budget) {
-    let Budget { name, quota, window, remaining, reset } = budget;
-    let values = [
-        ("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")),
-        ("ratelimit", format!("\"{name}\";r={remaining};t={reset}")),
-    ];
-    for (header, value) in values {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            response.headers_mut().insert(header, value);
-        }
     }
 }

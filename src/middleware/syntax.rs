@@ -40,6 +40,9 @@ fn check(request: &Request) -> Result<bool, Error> {
     if request.uri().path().contains("%00") {
         return Err(Error::invalid("a NUL character has no place in a path"));
     }
+    if percent_encoding::percent_decode_str(request.uri().path()).decode_utf8().is_err() {
+        return Err(Error::invalid("the path is not UTF-8"));
+    }
     let missing = || Error::internal("the syntax layer stands outside of what it needs");
     let contract: &Arc<Contract> = request.extensions().get().ok_or_else(missing)?;
     let found = contract.find(request.method(), request.uri().path());

@@ -110,6 +110,8 @@ pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitte
     let expires_in = expiry(profile.expiry, request.expires_in, &mut wrong);
     let limits = within(profile.limits, request.limits, &mut wrong);
     let pull = wrong.take_optional("pull", request.pull, |policy| policy.parse());
+    // Whose it is, is another question; what can be nobody's is a mistake.
+    wrong.take_optional("profile", request.profile.as_deref(), ContainerName::parse);
     match (name, image) {
         (Some(name), Some(image)) => {
             wrong.finish()?;
@@ -245,7 +247,10 @@ fn check_labels(labels: &BTreeMap<String, String>, wrong: &mut Details) {
             wrong.add(&field, "this prefix is reserved");
         }
         if name.is_empty() || name.len() > 128 || !name.bytes().all(|b| b.is_ascii_graphic() && b != b'=') {
-            wrong.add(&field, "a label's name is 1 to 128 printable characters other than '='");
+            wrong.add(
+                &field,
+                "a label's name is 1 to 128 letters, digits and signs of ASCII other than '=', without spaces",
+            );
         }
         if value.chars().any(char::is_control) {
             wrong.add(&field, "a label's value must not contain control characters");
@@ -279,6 +284,9 @@ fn parse_mounts(asked: &BTreeMap<String, String>, wrong: &mut Details) -> Vec<(S
     let mut found: Vec<(String, MountTarget)> = Vec::new();
     for (source, target) in asked {
         let field = format!("volumes.{source}");
+        if source.is_empty() {
+            wrong.add(&field, "the name of a volume or a share is missing");
+        }
         let Some(target) = wrong.take(&field, MountTarget::parse(target)) else { continue };
         if found.iter().any(|(_, taken)| *taken == target) {
             wrong.add(&field, "something else is mounted there");

@@ -205,9 +205,14 @@ impl Policy {
     /// What the principal's tenant may have and has.
     pub async fn usage(&self, principal: &Principal) -> Result<Vec<Usage>> {
         let within = self.in_tenant(principal, Scope::ContainersRead)?;
-        let mut usage = self.store.usage(within.tenant()).await?;
+        self.usage_of(within.tenant()).await
+    }
+
+    /// What a tenant may have and has, for who may know.
+    pub async fn usage_of(&self, tenant: &Tenant) -> Result<Vec<Usage>> {
+        let mut usage = self.store.usage(tenant).await?;
         for one in usage.iter_mut().filter(|one| one.resource.is_momentary()) {
-            one.used = self.places.used(within.tenant(), one.resource);
+            one.used = self.places.used(tenant, one.resource);
         }
         Ok(usage)
     }

@@ -45,6 +45,16 @@ impl Store {
         Ok(Resource::ALL.into_iter().map(of).collect())
     }
 
+    /// Its maxima other than the configuration's.
+    pub async fn own_quotas(&self, tenant: &Tenant) -> Result<BTreeMap<Resource, i64>> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT resource, maximum FROM quotas WHERE tenant_id = $1 AND maximum IS NOT NULL")
+                .bind(&tenant.id)
+                .fetch_all(&self.pool)
+                .await?;
+        rows.into_iter().map(|(name, maximum)| Ok((name.parse().map_err(Error::internal)?, maximum))).collect()
+    }
+
     /// The most of one resource a tenant may have.
     pub async fn quota(&self, tenant: &Tenant, resource: Resource) -> Result<i64> {
         let maximum: Option<Option<i64>> =

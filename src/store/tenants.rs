@@ -217,6 +217,22 @@ impl Store {
         found.into_iter().map(|(name, value)| Ok((name.parse().map_err(Error::internal)?, value))).collect()
     }
 
+    /// What the records say of how fast tenants may ask, by their ids.
+    pub async fn own_rates(&self) -> Result<Vec<(String, TenantLimit, u32)>> {
+        let names = [TenantLimit::RequestsPerSecond, TenantLimit::Burst];
+        let found: Vec<(String, String, i64)> =
+            sqlx::query_as("SELECT tenant_id, name, value FROM tenant_limits WHERE name IN ($1, $2)")
+                .bind(names[0].as_str())
+                .bind(names[1].as_str())
+                .fetch_all(&self.pool)
+                .await?;
+        let read = |(tenant, name, value): (String, String, i64)| {
+            let value = u32::try_from(value).map_err(Error::internal)?;
+            Ok((tenant, name.parse().map_err(Error::internal)?, value))
+        };
+        found.into_iter().map(read).collect()
+    }
+
     /// The profiles a tenant was given beside `default`.
     pub async fn profiles(&self, tenant: &Tenant) -> Result<BTreeSet<String>> {
         let found: Vec<String> = sqlx::query_scalar("SELECT profile FROM tenant_profiles WHERE tenant_id = $1")

@@ -124,6 +124,7 @@ async fn the_platform_manages_tenants() {
     let made = platform.post("/tenants", wanted.clone()).await.ok()["tenant"].clone();
     assert_eq!((&made["images"], &made["aliases"]), (&json!([ALPINE]), &json!({"al:latest": ALPINE})));
     assert_eq!(made["limits"], json!({"expires_seconds": 3600, "container_pids": 50}));
+    assert_eq!(made["quotas"], json!({"containers": 1}));
     platform.post("/tenants", wanted).await.refused(409, "PodmanAPIError");
     let account = json!({"name": "boss", "role": "admin", "password": GOOD});
     platform.post(&format!("{path}/accounts"), account).await.ok();
@@ -139,19 +140,30 @@ async fn the_platform_manages_tenants() {
         usage.iter().find(|one| one["resource"] == name).unwrap()["limit"].clone()
     };
     assert_eq!((limit("containers"), limit("volumes")), (json!(20), json!(1)));
+    assert_eq!(changed["tenant"]["quotas"], json!({"volumes": 1}));
+    // Also what is of this moment, as the tenant itself sees it.
+    let quotas = json!({"volumes": 1, "execs": 5, "streams": 7});
+    let changed = platform.call("PATCH", &path, Some(json!({"quotas": quotas}))).await.ok();
+    assert_eq!(platform.get(&path).await.ok()["tenant"]["quotas"], quotas);
+    assert_eq!(changed["tenant"]["usage"], boss.get("/usage").await.ok()["usage"]);
     boss.post("/containers", json!({"name": "two", "image": "al"})).await.refused(403, "PermissionError");
     for (body, field) in [
         (json!({"images": ["alpine"]}), "images"),
         (json!({"profiles": ["nosuch"]}), "profiles"),
-        (json!({"quotas": {"money": 1}}), "quotas"),
-        (json!({"quotas": {"volumes": -1}}), "quotas"),
-        (json!({"limits": {"nonsense": 1}}), "limits"),
-        (json!({"limits": {"expires_seconds": 0}}), "limits"),
+        (json!({"quotas": {"money": 1}}), "quotas.money"),
+        (json!({"quotas": {"volumes": -1}}), "quotas.volumes"),
+        (json!({"quotas": {"volumes": 1e30}}), "quotas.volumes"),
+        (json!({"quotas": {"volumes": 9_223_372_036_854_775_808_u64}}), "quotas.volumes"),
+        (json!({"limits": {"nonsense": 1}}), "limits.nonsense"),
+        (json!({"limits": {"expires_seconds": 0}}), "limits.expires_seconds"),
+        (json!({"limits": {"burst": 0}}), "limits.burst"),
         (json!({"aliases": {"al": "al"}}), "aliases"),
         (json!({"slug": "other"}), "slug"),
     ] {
         platform.call("PATCH", &path, Some(body)).await.blames(&[field]);
     }
+    let both = json!({"quotas": {"volumes": -1, "money": 1}, "limits": {"burst": 0}});
+    platform.call("PATCH", &path, Some(both)).await.blames(&["quotas.volumes", "quotas.money", "limits.burst"]);
     let listed = platform.get("/tenants").await.ok();
     assert!(listed["tenants"].as_array().unwrap().contains(&json!({"slug": slug, "deleting": false})), "{listed}");
     platform.get("/tenants/nosuch").await.refused(404, "PodmanAPIError");

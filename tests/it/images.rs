@@ -83,6 +83,9 @@ async fn a_create_gets_its_image_as_the_policy_says() {
         async { client.post("/containers", body).await }
     };
     create("a", json!("never")).await.refused(404, "PodmanAPIError");
+    // To pull so is to ask whether it is there.
+    let never = json!({"image": reference, "policy": "never"});
+    client.post("/images/pull", never.clone()).await.refused(404, "PodmanAPIError");
     create("a", json!("sometimes")).await.blames(&["pull"]);
     assert_eq!(client.used().await["containers"], 0);
     create("a", Value::Null).await.ok();
@@ -91,6 +94,7 @@ async fn a_create_gets_its_image_as_the_policy_says() {
         let (id, _) = all.iter().find(|(_, full)| full.ends_with(&format!(".{name}"))).unwrap();
         podman.inspect(id).await["Image"].clone()
     };
+    assert_eq!(events(&client.post("/images/pull", never).await).1["status"], "done");
     let first = image_of("a").await;
 
     // The tag is moved: what is there stays until somebody pulls.
@@ -146,6 +150,7 @@ async fn only_what_is_allowed_is_pulled() {
     for (body, field) in [
         (json!({"image": "docker-archive:/etc/shadow"}), "image"),
         (json!({"image": "alpine", "policy": "maybe"}), "policy"),
+        (json!({"image": "alpine", "policy": ""}), "policy"),
         (json!({}), "image"),
         (json!({"image": "alpine", "tls_verify": false}), "tls_verify"),
     ] {

@@ -250,6 +250,80 @@ async fn queries_are_those_of_the_document() {
     nothing_was_made(&story).await;
 }
 
+/// What cannot be decoded is refused: U+FFFD in its place is another file's name.
+#[tokio::test]
+async fn a_query_that_is_no_utf8_means_nothing_else() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    client.create_sleeping("c").await;
+    let precious = json!({"dest_path": "/tmp/v\u{fffd}", "content": "precious"});
+    client.post("/containers/c/files", precious).await.ok();
+    client.delete("/containers/c/files?path=/tmp/v%ff").await.blames(&["path"]);
+    client.put("/containers/c/files/content?path=/tmp/v%FF", "application/octet-stream", "x").await.blames(&["path"]);
+    for path in ["/tmp/v%zz", "/tmp/v%", "/tmp/v%f"] {
+        client.get(&format!("/containers/c/files/content?path={path}")).await.blames(&["path"]);
+    }
+    client.get("/containers?%ff=1").await.blames(&["%ff"]);
+    let kept = client.get("/containers/c/files/content?path=/tmp/v%EF%BF%BD").await;
+    assert_eq!((kept.status, kept.text().as_str()), (200, "precious"));
+    let refused = client.get("/containers/%ff").await.refused(400, "ValidationError");
+    assert!(refused["message"].as_str().unwrap().contains("UTF-8"), "{refused}");
+    let form = client.request("POST", "/auth/token").header("content-type", "application/x-www-form-urlencoded");
+    let form = form.body(whole("grant_type=password&username=a/b&password=%ff")).unwrap();
+    let refused = client.send(form).await;
+    assert_eq!((refused.status, &refused.json()["error"]), (400, &json!("invalid_request")));
+}
+
+#[tokio::test]
+async fn everything_wrong_is_told_at_once() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    for (path, blamed) in [
+        ("/containers/x/files", &["path"][..]),
+        ("/containers/x/files/content?mode=9&owner=bob", &["mode", "owner"]),
+        ("/containers/x/files/content?x=1&range=", &["path", "x", "range"]),
+        ("/containers/x/files?path=rel&limit=0", &["path", "limit"]),
+        ("/containers/x/logs?tail=-1&since=x&follow=maybe&timestamps=2", &["tail", "since", "follow", "timestamps"]),
+        ("/containers?limit=1001&status=fine", &["limit", "status"]),
+    ] {
+        if blamed[0] != "mode" {
+            client.get(path).await.blames(blamed);
+        } else {
+            client.put(path, "application/octet-stream", "x").await.blames(&["path", "mode", "owner"]);
+            let path = format!("{path}&path=rel");
+            client.put(&path, "application/octet-stream", "x").await.blames(&["path", "mode", "owner"]);
+        }
+    }
+    let missing = client.get("/containers/x/files").await.refused(400, "ValidationError");
+    assert_eq!(missing["details"][0]["message"], "is missing");
+    let tail = client.get("/containers/x/logs?tail=-1").await.refused(400, "ValidationError");
+    assert_eq!(tail["details"][0]["message"], "must be a whole number from 0 to 10000");
+    let since = client.get("/containers/x/logs?since=2025-01-01").await.refused(400, "ValidationError");
+    assert!(since["details"][0]["message"].as_str().unwrap().contains("seconds since 1970"), "{since}");
+
+    let body = json!({
+        "name": "a b", "image": "??", "foo": 1, "command": [], "expires_in": -1, "profile": "", "entrypoint": [],
+    });
+    let blamed = ["name", "image", "foo", "command", "expires_in", "profile", "entrypoint"];
+    client.post("/containers", body).await.blames(&blamed);
+    // Not whether it is allowed, but that it can be none.
+    for profile in ["", "a b", "/"] {
+        client
+            .post("/containers", json!({"image": "alpine", "name": "x", "profile": profile}))
+            .await
+            .blames(&["profile"]);
+    }
+    client
+        .post("/containers", json!({"image": "alpine", "name": "x", "volumes": {"": "/x"}}))
+        .await
+        .blames(&["volumes."]);
+    story.site.account(&story.tenant.login("auditor"), "admin");
+    let auditor = story.gateway.client(&story.site.token(&story.tenant.login("auditor")));
+    auditor.get("/audit?since=x&until=y&limit=0&outcome=z").await.blames(&["since", "until", "limit", "outcome"]);
+    auditor.get("/audit?since=x&until=y&outcome=z").await.blames(&["since", "until", "outcome"]);
+    nothing_was_made(&story).await;
+}
+
 /// What request smuggling is made of.
 #[tokio::test]
 async fn ambiguous_framing_is_refused() {

@@ -1,7 +1,7 @@
 //! How fast anybody may ask.
 
 use crate::support::gateway::PASSWORD;
-use crate::support::{Answer, Client, Site, Story};
+use crate::support::{Answer, Client, Site, Story, eventually};
 
 /// draft-ietf-httpapi-ratelimit-headers: `"name";key=value;…`.
 fn budget(answer: &Answer, header: &str) -> (String, Vec<u64>) {
@@ -104,6 +104,43 @@ async fn guessing_passwords_is_slow() {
     let body = serde_json::json!({"username": login, "password": "wrong password"});
     is_turned_away(&story.client.post("/auth/token", body).await);
     story.client.get("/containers").await.ok();
+}
+
+/// Of several budgets, the headers tell of the one that turned the request away.
+#[tokio::test]
+async fn a_spent_budget_is_told_by_its_name() {
+    let site = Site::new().set("limits.account_sign_ins_from_address_per_minute", 1);
+    let story = Story::at(site.set("limits.account_sign_ins_from_address_burst", 2)).await;
+    let login = story.tenant.login("operator");
+    let refused = until_turned_away(async || story.client.sign_in(&login, "wrong password").await).await;
+    is_turned_away(&refused);
+    assert_eq!(budget(&refused, "ratelimit-policy"), ("sign-in".into(), vec![2, 120]));
+    assert_eq!(budget(&refused, "ratelimit").0, "sign-in");
+}
+
+/// A tenant's record may say other than the configuration, whoever writes it.
+#[tokio::test]
+async fn a_tenant_may_have_a_rate_of_its_own() {
+    let story = Story::begin().await;
+    story.site.account("root", "platform");
+    let platform = story.gateway.client(&story.site.token("root"));
+    let path = format!("/tenants/{}", story.tenant.slug);
+    let policy = async || budget(&story.client.get("/metrics").await, "ratelimit-policy");
+    let usual = policy().await;
+    let limits = serde_json::json!({"limits": {"requests_per_second": 2, "burst": 6}});
+    let said = platform.call("PATCH", &path, Some(limits.clone())).await.ok();
+    assert_eq!(said["tenant"]["limits"], limits["limits"]);
+    eventually("the tenant's own rate", async || (policy().await == ("tenant".into(), vec![6, 3])).then_some(())).await;
+    is_turned_away(&until_turned_away(async || story.client.get("/metrics").await).await);
+    let (_, theirs) = story.another();
+    assert_eq!(budget(&theirs.get("/metrics").await, "ratelimit-policy"), usual);
+    // The command line says the same, and what it leaves out is the configuration's again.
+    let allow = ["tenant", "allow", &story.tenant.slug, "--limit", "requests_per_second=500", "--limit", "burst=1000"];
+    story.site.run(&allow, "").succeeded();
+    eventually("more", async || (policy().await == ("tenant".into(), vec![1000, 2])).then_some(())).await;
+    let none = serde_json::json!({"limits": {}});
+    platform.call("PATCH", &path, Some(none)).await.ok();
+    eventually("the usual rate", async || (policy().await == usual).then_some(())).await;
 }
 
 async fn from(client: &Client, forwarded: &str) -> Answer {

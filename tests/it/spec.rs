@@ -155,6 +155,26 @@ fn references_lead_somewhere_and_nothing_lies_around() {
     }
 }
 
+/// Each answer says what headers it may have: generated clients see no others.
+#[test]
+fn every_answer_has_the_headers_that_all_have() {
+    let document = document();
+    let mut answers: Vec<(String, &Value)> = Vec::new();
+    for (name, operation) in operations(&document) {
+        let responses = operation["responses"].as_object().unwrap().iter();
+        answers.extend(responses.map(|(status, response)| (format!("{name} {status}"), response)));
+    }
+    answers
+        .extend(document["components"]["responses"].as_object().unwrap().iter().map(|(name, one)| (name.clone(), one)));
+    for (name, answer) in answers.iter().filter(|(_, answer)| answer.get("$ref").is_none()) {
+        for header in ["X-Request-Id", "RateLimit-Policy", "RateLimit"] {
+            assert_eq!(answer["headers"][header]["$ref"], format!("#/components/headers/{header}"), "{name}");
+        }
+    }
+    let retried = |name: &str| !document["components"]["responses"][name]["headers"]["Retry-After"].is_null();
+    assert!(["TooManyRequests", "Unavailable", "Conflict"].into_iter().all(retried));
+}
+
 #[tokio::test]
 async fn the_page_runs_under_a_strict_policy() {
     let story = Story::begin().await;

@@ -1,7 +1,7 @@
 //! Answers as generators and readers like them: each says what it is, headers are spelt as in their RFCs, and a stream has
 //! the schema of its events.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::members;
 
@@ -32,6 +32,39 @@ pub(super) fn describe(document: &mut Value) {
                 *headers = std::mem::take(headers).into_iter().map(spelt).collect::<Map<_, _>>();
             }
         }
+    }
+}
+
+/// What every answer may carry, failures too: said once, and referred to.
+const EVERYWHERE: &[(&str, &str)] = &[
+    ("X-Request-Id", "The request; the log has the cause of a failure under it."),
+    ("RateLimit-Policy", "The budget this was counted against, its requests `q` in a window of `w` seconds."),
+    ("RateLimit", "What is left of that budget: `r` requests, and `t` seconds until there are more."),
+];
+
+/// The headers that answers refer to.
+pub(super) fn headers() -> Value {
+    let header = |(name, description): &(&str, &str)| {
+        ((*name).to_owned(), json!({"description": description, "schema": {"type": "string"}}))
+    };
+    Value::Object(EVERYWHERE.iter().map(header).collect())
+}
+
+/// Says of each answer, and of each failure that operations share, what headers it has beside its own.
+pub(super) fn carry_headers(document: &mut Value) {
+    let operations = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut).flat_map(members);
+    for response in operations.flat_map(|operation| members(&mut operation["responses"])) {
+        carry(response);
+    }
+    members(&mut document["components"]["responses"]).for_each(carry);
+}
+
+fn carry(response: &mut Value) {
+    if response.get("$ref").is_some() {
+        return;
+    }
+    for (name, _) in EVERYWHERE {
+        response["headers"][name] = json!({"$ref": format!("#/components/headers/{name}")});
     }
 }
 

@@ -52,7 +52,6 @@ pub(super) fn responses() -> Value {
         let mut response = of_schema(description, "ErrorResponse");
         let header = |kind: &str, description: &str| json!({"schema": {"type": kind}, "description": description});
         let headers = &mut response["headers"];
-        headers["X-Request-Id"] = header("string", "The request; the log has the cause under it.");
         match code {
             401 => headers["WWW-Authenticate"] = header("string", "`Bearer`, and why a token was not taken."),
             403 => {
@@ -61,7 +60,10 @@ pub(super) fn responses() -> Value {
             }
             416 => headers["Content-Range"] = header("string", "How long the file is: `bytes */1024`."),
             426 => headers["Upgrade"] = header("string", "`websocket`."),
-            429 => headers["Retry-After"] = header("integer", "Seconds."),
+            409 => {
+                headers["Retry-After"] = header("integer", "Seconds, where the same request, sent before, still runs.")
+            }
+            429 | 503 => headers["Retry-After"] = header("integer", "Seconds."),
             _ => {}
         }
         ((*name).to_owned(), response)

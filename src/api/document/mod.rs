@@ -65,6 +65,8 @@ pub fn mended(generated: &str) -> Result<Value> {
     schemas::mend(&mut document["components"]["schemas"]);
     answers::describe(&mut document);
     document["components"]["responses"] = failures::responses();
+    document["components"]["headers"] = answers::headers();
+    answers::carry_headers(&mut document);
     drop_unused(&mut document);
     let token_url = format!("{PREFIX}/auth/token");
     let scopes: Map<String, Value> =

@@ -53,12 +53,12 @@ fn shared() -> Map<String, Value> {
         ("Health", set("Whether work can be done.", vec!["healthy", "unhealthy"])),
         ("PodmanHealth", set("Whether Podman answers.", vec!["connected", "disconnected"])),
     ];
-    let map = |what: &str, values: &str| {
-        json!({
-            "type": "object", "description": what, "additionalProperties": {"type": values},
-        })
-    };
-    let maps = [("StringMap", map("Text by name.", "string")), ("IntegerMap", map("Numbers by name.", "integer"))];
+    let map =
+        |what: &str, values: Value| json!({"type": "object", "description": what, "additionalProperties": values});
+    let maps = [
+        ("StringMap", map("Text by name.", json!({"type": "string"}))),
+        ("IntegerMap", map("Numbers by name.", json!({"type": "integer", "format": "int64"}))),
+    ];
     sets.into_iter().chain(maps).map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
