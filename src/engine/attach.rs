@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::frames::Output;
 use super::hijack::{self, Hijacked};
 use super::{Deadline, Engine, failure};
-use crate::domain::{Error, Kind, Result};
+use crate::domain::{EngineId, Error, Kind, Result};
 use crate::policy::grant::{Audited, ContainerGrant};
 
 /// A connection to a main process; dropping it leaves the process. Podman then ends its standard input (4.3.1 and 5.4.2,
@@ -31,6 +31,8 @@ struct Inspected {
 #[serde(rename_all = "PascalCase")]
 struct State {
     status: String,
+    #[serde(default)]
+    conmon_pid: u32,
 }
 
 #[derive(Deserialize)]
@@ -51,19 +53,69 @@ impl Engine {
             if !matches!(state.status.as_str(), "running" | "paused") {
                 return Err(Error::new(Kind::Conflict, "the container is not running"));
             }
+            let takes_input = config.open_stdin && !grant.row().ends_stdin;
             // No keys that detach: what is sent is the process's, all of it.
             let path = format!(
-                "/v4.0.0/libpod/containers/{id}/attach?logs=false&stream=true&stdin={}&stdout=true&stderr=true&detachKeys=",
-                config.open_stdin
+                "/v4.0.0/libpod/containers/{id}/attach?logs=false&stream=true&stdin={takes_input}&stdout=true&stderr=true&detachKeys="
             );
             Ok(Attached {
                 connection: Hijacked::new(self.wire.hijack(&path, Bytes::new()).await?),
-                takes_input: config.open_stdin,
+                takes_input,
             })
         };
         self.on(grant, deadline, connect).await
     }
+
+    /// Starts a container whose main process finds its input at its end. Podman would give it the host's /dev/null, and
+    /// crun that to the container's root (docs/decisions/0030-standard-input.md): so it is a pipe, which is ended here.
+    pub(super) async fn start_without_input(&self, id: &EngineId) -> Result<()> {
+        // Makes it ready to run, so that the process never sees another input.
+        self.end_input(id).await?;
+        let ready = self.monitor(id).await?;
+        self.start_as_it_is(id).await?;
+        // Podman's clean-up behind an earlier end may have come between, whereupon it was made ready anew.
+        let mut tries = 0;
+        while let Err(error) = self.input_ended(id, ready).await {
+            tries += 1;
+            if tries == INPUT_TRIES {
+                tracing::warn!(container.id = %id, ?error, "a main process may wait for input that nobody has");
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn input_ended(&self, id: &EngineId, ready: u32) -> Result<()> {
+        // Of one that has ended there is none; to attach would make it ready to run again.
+        match self.monitor(id).await? {
+            now if now == ready || now == 0 => Ok(()),
+            _ => self.end_input(id).await,
+        }
+    }
+
+    /// Attaches, and leaves at once by the key for that, whereupon Podman ends the input: where one just hangs up it keeps
+    /// the connection, to read the output.
+    async fn end_input(&self, id: &EngineId) -> Result<()> {
+        let path = format!(
+            "/v4.0.0/libpod/containers/{id}/attach?logs=false&stream=true&stdin=true&stdout=false&stderr=false&detachKeys=q"
+        );
+        let Hijacked { mut input, mut outputs } = Hijacked::new(self.wire.hijack(&path, Bytes::new()).await?);
+        input.write(b"q").await.map_err(failure::unreachable)?;
+        // To the end, before which it is not done.
+        while outputs.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// The process on the host that has the container's streams, as long as it runs or is ready to.
+    async fn monitor(&self, id: &EngineId) -> Result<u32> {
+        let inspected: Inspected =
+            self.wire.get(&format!("/v4.0.0/libpod/containers/{id}/json")).await?.checked()?.json()?;
+        Ok(inspected.state.conmon_pid)
+    }
 }
+
+/// How often it is tried to end an input after the start.
+const INPUT_TRIES: u32 = 3;
 
 impl Attached {
     /// Both directions. The output ends with the process.

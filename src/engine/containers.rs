@@ -114,23 +114,29 @@ impl Status {
 impl Engine {
     /// Starts it; fine if it runs already.
     pub async fn start(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
-        let container = self.podman.containers().get(grant.engine_id().as_str());
+        let id = grant.engine_id();
         let start = || async {
-            let started = async {
-                match container.start(None).await {
-                    Err(podman_api::Error::Fault { code, .. }) if code.as_u16() == 304 => Ok(()),
-                    other => other.map_err(failure::of_client),
-                }
-            };
-            self.timed("POST containers/{id}/start", started).await
+            if grant.row().ends_stdin { self.start_without_input(id).await } else { self.start_as_it_is(id).await }
         };
         let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
         self.change(grant, deadline, self.patiently(start)).await
     }
 
+    pub(super) async fn start_as_it_is(&self, id: &EngineId) -> Result<()> {
+        let container = self.podman.containers().get(id.as_str());
+        let started = async {
+            match container.start(None).await {
+                Err(podman_api::Error::Fault { code, .. }) if code.as_u16() == 304 => Ok(()),
+                other => other.map_err(failure::of_client),
+            }
+        };
+        self.timed("POST containers/{id}/start", started).await
+    }
+
     /// Stops it as `stop` does, if it runs, and starts it.
     pub async fn restart(&self, grant: &Audited<ContainerGrant>, patience: Duration, deadline: Deadline) -> Result<()> {
-        self.end_main_process(grant, "restart", patience, deadline).await
+        self.stop(grant, patience, deadline).await?;
+        self.start(grant, deadline.extended(patience)).await
     }
 
     /// Freezes its processes. `Conflict` if it does not run.
@@ -154,23 +160,13 @@ impl Engine {
         self.change(grant, deadline, self.timed("POST containers/{id}/kill", call)).await
     }
 
-    /// Asks the main process to end, and kills it after `patience`; fine if it does not run.
+    /// Asks the main process to end, and kills it after `patience`; fine if it does not run. The deadline grows by
+    /// `patience`, which the caller chose.
     pub async fn stop(&self, grant: &Audited<ContainerGrant>, patience: Duration, deadline: Deadline) -> Result<()> {
-        self.end_main_process(grant, "stop", patience, deadline).await
-    }
-
-    /// The deadline grows by `patience`, which the caller chose.
-    async fn end_main_process(
-        &self,
-        grant: &ContainerGrant,
-        verb: &str,
-        patience: Duration,
-        deadline: Deadline,
-    ) -> Result<()> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
         self.answering(grant, deadline).await?;
         let _touched = self.touching(grant);
-        let path = format!("/v4.0.0/libpod/containers/{}/{verb}?timeout={}", grant.engine_id(), patience.as_secs());
+        let path = format!("/v4.0.0/libpod/containers/{}/stop?timeout={}", grant.engine_id(), patience.as_secs());
         let answer = deadline.extended(patience).bound(self.wire.post(&path)).await;
         self.learn(grant.engine_id(), &answer);
         let answer = answer?;

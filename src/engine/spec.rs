@@ -171,7 +171,8 @@ pub(super) fn body(
         "work_dir": spec.workdir.as_ref().map_or(image.workdir.as_str(), Directory::as_str),
         "image_volume_mode": "ignore",
         "volatile": !spec.durable,
-        "stdin": spec.stdin,
+        // A pipe for everybody: without, the main process would get the host's /dev/null.
+        "stdin": true,
         "base_hosts_file": "none",
         "no_new_privileges": true,
         // Podman would run an image's own check past our quotas, supervision and audit,

@@ -60,6 +60,7 @@ impl Lifecycle {
             expires_in: grant.spec().expires_in,
             idle: grant.spec().idle,
             agent: self.engine.agent_version().map_or(0, i64::from),
+            ends_stdin: !grant.spec().stdin,
         };
         let (row, ports) = self.store.reserve_container(grant.tenant(), &reservation).await?;
         grant.entry().identify(&row.id);
@@ -142,7 +143,8 @@ impl Lifecycle {
         let status = self.engine.status(&made, deadline).await?;
         self.store.confirm_container(row, engine_id, grant.spec().start).await?;
         if grant.spec().start && !status.is_running() {
-            self.observe(&Container { running: true, ..row.clone() }, &status).await?;
+            let row = Container { running: true, engine_id: Some(engine_id.clone()), ..row.clone() };
+            self.observe(&row, &status).await?;
         }
         self.fail_point.reached("create.confirmed");
         Ok((made, status))

@@ -52,6 +52,8 @@ pub struct Container {
     pub idle_seconds: Option<i64>,
     /// The version of the agent that it was made with; 0 without.
     pub agent: i64,
+    /// Whether its standard input is ended at each start: it was made without.
+    pub ends_stdin: bool,
     /// Milliseconds since 1970.
     pub created_ms: i64,
 }
@@ -95,6 +97,7 @@ pub(super) struct Row {
     expires_ms: Option<i64>,
     idle_seconds: Option<i64>,
     agent: i64,
+    ends_stdin: i64,
     created_ms: i64,
 }
 
@@ -103,7 +106,7 @@ macro_rules! select_containers {
     ($rest:literal) => {
         concat!(
             "SELECT c.id, c.tenant_id, t.slug, c.name, c.engine_id, c.state, c.image, c.created_ms, c.profile,
-                    c.memory_bytes, c.cpu_millis, c.pids, c.running, c.expires_ms, c.idle_seconds, c.agent
+                    c.memory_bytes, c.cpu_millis, c.pids, c.running, c.expires_ms, c.idle_seconds, c.agent, c.ends_stdin
              FROM containers c JOIN tenants t ON t.id = c.tenant_id ",
             $rest
         )
@@ -341,6 +344,7 @@ impl Row {
             expires_ms: self.expires_ms,
             idle_seconds: self.idle_seconds,
             agent: self.agent,
+            ends_stdin: self.ends_stdin != 0,
             created_ms: self.created_ms,
         })
     }

@@ -37,6 +37,8 @@ pub struct Reservation<'a> {
     pub idle: Option<Duration>,
     /// The version of the agent that it gets; 0 without.
     pub agent: i64,
+    /// Whether its standard input is to be ended at each start.
+    pub ends_stdin: bool,
 }
 
 impl Store {
@@ -56,8 +58,8 @@ impl Store {
         let inserted = sqlx::query(
             "INSERT INTO containers (id, tenant_id, name, state, image, image_id, created_by, created_ms,
                                      profile, memory_bytes, cpu_millis, pids, expires_ms, idle_seconds, touched_ms,
-                                     gateway, agent)
-             SELECT $1, id, $3, 'creating', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $7, $14, $15
+                                     gateway, agent, ends_stdin)
+             SELECT $1, id, $3, 'creating', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $7, $14, $15, $16
              FROM tenants WHERE id = $2 AND deleting = 0",
         )
         .bind(&id)
@@ -75,6 +77,7 @@ impl Store {
         .bind(idle_seconds)
         .bind(&*self.gateway)
         .bind(wanted.agent)
+        .bind(i64::from(wanted.ends_stdin))
         .execute(&mut *tx)
         .await
         .map_err(|error| {
@@ -127,6 +130,7 @@ impl Store {
             expires_ms,
             idle_seconds,
             agent: wanted.agent,
+            ends_stdin: wanted.ends_stdin,
             created_ms,
         };
         Ok((row, ports))

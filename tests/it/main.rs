@@ -68,6 +68,7 @@ mod reload;
 mod serve;
 mod sessions;
 mod spec;
+mod standard_input;
 mod stored;
 mod stores;
 mod supervised;

@@ -1,6 +1,6 @@
 //! The host: data directory, disk, firewall, kernel settings.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +17,7 @@ const NEXT_TO_NOTHING: u64 = 200;
 pub(super) fn examine(config: &Config, report: &mut Report) {
     data_dir(&config.data_dir, report);
     firewall(report);
+    null(report);
     write_back(report);
 }
 
@@ -55,6 +56,28 @@ fn firewall(report: &mut Report) {
         Err(_) => report.fail(CHECK, "there is no nft to see or load it with", "install nftables"),
     }
 }
+
+/// Whether /dev/null is root's: every container has it, and whoever owns it may close it to all others
+/// (docs/decisions/0030-standard-input.md).
+fn null(report: &mut Report) {
+    const CHECK: &str = "/dev/null";
+    let advice = "chown root:root /dev/null; chmod 666 /dev/null. Whoever starts containers past the gateway gives it away";
+    match std::fs::metadata(CHECK) {
+        Ok(found) if !found.file_type().is_char_device() => {
+            report.fail(CHECK, "it is no device", "rm /dev/null; mknod -m 666 /dev/null c 1 3");
+        }
+        // In a user namespace of our own, whose it is cannot be seen.
+        Ok(found) if ![0, NOBODY].contains(&found.uid()) => {
+            report.fail(CHECK, format!("user {} owns it, and may close it to all others", found.uid()), advice);
+        }
+        Ok(found) if found.mode() & 0o666 != 0o666 => report.fail(CHECK, "it is not open to all", advice),
+        Ok(_) => report.ok(CHECK, "it is root's, and open to all"),
+        Err(error) => report.fail(CHECK, format!("it cannot be looked at: {error}"), advice),
+    }
+}
+
+/// Whoever has no number here.
+const NOBODY: u32 = 65_534;
 
 /// How much may wait to be written: everybody's fsync waits for it (docs/decisions/0008-bombs.md).
 fn write_back(report: &mut Report) {
