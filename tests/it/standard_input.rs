@@ -68,7 +68,7 @@ async fn whoever_reads_finds_the_end() {
 #[tokio::test]
 async fn what_ends_at_once_stays_ended() {
     let Story { client, .. } = &Story::begin().await;
-    client.create(json!({"image": "alpine", "name": "brief", "command": "exit 7"})).await;
+    client.create(json!({"image": "alpine", "name": "brief", "command": "exit 7; :"})).await;
     for _ in 0..5 {
         eventually("its end", || async { (client.status("brief").await == "exited").then_some(()) }).await;
         assert_eq!(client.get("/containers/brief").await.ok()["container"]["exit_code"], 7);
