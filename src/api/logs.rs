@@ -139,7 +139,7 @@ impl Logs {
         #[oai(default = "default_tail", validator(maximum(value = "10000")))]
         tail: Query<u32>,
         /// Only lines from then on, seconds since 1970.
-        #[oai(validator(minimum(value = "0")))]
+        #[oai(validator(minimum(value = "0"), maximum(value = "253402300799")))]
         since: Query<Option<i64>>,
         /// Say when each line was written: true, false, 1 or 0.
         #[oai(default)]

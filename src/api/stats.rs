@@ -165,7 +165,8 @@ impl Stats {
 
     /// List a container's processes
     ///
-    /// Read on the host, so that the image needs no program for it. A conflict if the container does not run.
+    /// Read on the host, so that the image needs no program for it. A user is `root` or a number: what the container calls
+    /// them is not looked up. A conflict if the container does not run.
     #[oai(path = "/containers/:name/top", method = "get", operation_id = "listContainerProcesses")]
     async fn top(
         &self,

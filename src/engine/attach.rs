@@ -58,10 +58,7 @@ impl Engine {
             let path = format!(
                 "/v4.0.0/libpod/containers/{id}/attach?logs=false&stream=true&stdin={takes_input}&stdout=true&stderr=true&detachKeys="
             );
-            Ok(Attached {
-                connection: Hijacked::new(self.wire.hijack(&path, Bytes::new()).await?),
-                takes_input,
-            })
+            Ok(Attached { connection: Hijacked::new(self.wire.hijack(&path, Bytes::new()).await?), takes_input })
         };
         self.on(grant, deadline, connect).await
     }
@@ -70,27 +67,30 @@ impl Engine {
     /// crun that to the container's root (docs/decisions/0030-standard-input.md): so it is a pipe, which is ended here.
     pub(super) async fn start_without_input(&self, id: &EngineId) -> Result<()> {
         // Makes it ready to run, so that the process never sees another input.
-        self.end_input(id).await?;
-        let ready = self.monitor(id).await?;
-        self.start_as_it_is(id).await?;
-        // Podman's clean-up behind an earlier end may have come between, whereupon it was made ready anew.
-        let mut tries = 0;
-        while let Err(error) = self.input_ended(id, ready).await {
-            tries += 1;
-            if tries == INPUT_TRIES {
-                tracing::warn!(container.id = %id, ?error, "a main process may wait for input that nobody has");
+        let mut ready = None;
+        for _ in 0..INPUT_TRIES {
+            let ended = self.end_input(id).await;
+            ready = self.monitor(id).await?;
+            let came_between = ended.err().is_none_or(|error| came_between(&error));
+            if ready.is_some() || !came_between {
                 break;
+            }
+        }
+        // What cannot start says so here.
+        self.start_as_it_is(id).await?;
+        for _ in 0..INPUT_TRIES {
+            match self.input_ended(id, ready).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(container.id = %id, ?error, "an input was not ended"),
             }
         }
         Ok(())
     }
 
-    async fn input_ended(&self, id: &EngineId, ready: u32) -> Result<()> {
-        // Of one that has ended there is none; to attach would make it ready to run again.
-        match self.monitor(id).await? {
-            now if now == ready || now == 0 => Ok(()),
-            _ => self.end_input(id).await,
-        }
+    /// Of one that has ended there is none, and to attach would make it ready to run again.
+    async fn input_ended(&self, id: &EngineId, ready: Option<u32>) -> Result<()> {
+        let now = self.monitor(id).await?;
+        if now.is_none() || now == ready { Ok(()) } else { self.end_input(id).await }
     }
 
     /// Attaches, and leaves at once by the key for that, whereupon Podman ends the input: where one just hangs up it keeps
@@ -106,15 +106,21 @@ impl Engine {
         Ok(())
     }
 
-    /// The process on the host that has the container's streams, as long as it runs or is ready to.
-    async fn monitor(&self, id: &EngineId) -> Result<u32> {
-        let inspected: Inspected =
-            self.wire.get(&format!("/v4.0.0/libpod/containers/{id}/json")).await?.checked()?.json()?;
-        Ok(inspected.state.conmon_pid)
+    /// The process on the host that has the container's streams, where it runs or is ready to.
+    async fn monitor(&self, id: &EngineId) -> Result<Option<u32>> {
+        let path = format!("/v4.0.0/libpod/containers/{id}/json");
+        let Inspected { state, .. } = self.wire.get(&path).await?.checked()?.json()?;
+        Ok(matches!(state.status.as_str(), "initialized" | "running").then_some(state.conmon_pid))
     }
 }
 
-/// How often it is tried to end an input after the start.
+/// Whether it may be that Podman's clean-up behind the container's last end came before or between, which 4.3.1 tells in
+/// several ways, all of the connection or the state.
+fn came_between(error: &Error) -> bool {
+    matches!(error.kind, Kind::Conflict | Kind::Engine | Kind::EngineDown)
+}
+
+/// How often it is tried to end an input, before and after the start.
 const INPUT_TRIES: u32 = 3;
 
 impl Attached {

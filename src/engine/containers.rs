@@ -150,27 +150,39 @@ impl Engine {
     pub async fn unpause(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.unpause().await.map_err(failure::of_client) };
-        self.change(grant, deadline, self.timed("POST containers/{id}/unpause", call)).await
+        let outcome = self.change(grant, deadline, self.timed("POST containers/{id}/unpause", call)).await;
+        outcome.map_err(|error| match error.kind {
+            Kind::Conflict => error.said(Kind::Conflict, "the container is not paused"),
+            _ => error,
+        })
     }
 
-    /// Sends its main process a signal. `Conflict` if it does not run.
+    /// Sends its main process a signal. `Conflict` if it does not run. One that is paused gets it when it goes on; what
+    /// ends it has it go on.
     pub async fn kill(&self, grant: &Audited<ContainerGrant>, signal: Signal, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
+        if signal == Signal::KILL {
+            self.thaw(grant, deadline).await?;
+        }
         let call = async { container.send_signal(signal.as_str()).await.map_err(failure::of_client) };
         self.change(grant, deadline, self.timed("POST containers/{id}/kill", call)).await
     }
 
-    /// Asks the main process to end, and kills it after `patience`; fine if it does not run. The deadline grows by
-    /// `patience`, which the caller chose.
+    /// Asks the main process to end, and kills it after `patience`; fine if it does not run. One that is paused goes on
+    /// first. The deadline grows by `patience`, which the caller chose.
     pub async fn stop(&self, grant: &Audited<ContainerGrant>, patience: Duration, deadline: Deadline) -> Result<()> {
         let _lane = self.long.enter(grant.tenant(), deadline).await?;
         self.answering(grant, deadline).await?;
+        self.thaw(grant, deadline).await?;
         let _touched = self.touching(grant);
         let path = format!("/v4.0.0/libpod/containers/{}/stop?timeout={}", grant.engine_id(), patience.as_secs());
         let answer = deadline.extended(patience).bound(self.wire.post(&path)).await;
         self.learn(grant.engine_id(), &answer);
         let answer = answer?;
-        if answer.status == StatusCode::NOT_MODIFIED { Ok(()) } else { answer.checked().map(drop) }
+        if answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(());
+        }
+        self.in_its_state(grant, answer.checked()).await.map(drop)
     }
 
     /// Takes it away at once, running or not, with its anonymous volumes; fine if it is gone.

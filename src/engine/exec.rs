@@ -175,7 +175,7 @@ impl Engine {
         let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
         let created = deadline.bound(create).await;
         self.learn(grant.engine_id(), &created);
-        let session = Session::of(created?)?;
+        let session = Session::of(self.in_its_state(grant, created).await?)?;
         let path = format!("/v4.0.0/libpod/exec/{}/start", session.id);
         let body = json!({"Detach": false, "Tty": false}).to_string();
         match deadline.bound(self.wire.hijack(&path, body.into())).await {

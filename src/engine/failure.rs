@@ -37,7 +37,7 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("cannot exec in a container that is not running", Kind::Conflict, "the container is not running"),
     ("no such network interface", Kind::Busy, "Podman is busy with its networks; try again"),
     ("can only be used on running containers", Kind::Conflict, "the container is not running"),
-    ("container state improper", Kind::Conflict, "the container's state does not allow this; is it running?"),
+    ("container state improper", Kind::Conflict, "the container's state does not allow this"),
     ("address already in use", Kind::Conflict, "a host port is taken"),
     ("failed to find free IP", Kind::Conflict, "the tenant's network has no free address"),
     ("no matching entries in passwd", Kind::Refused, "no such user in the container"),
@@ -59,6 +59,8 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
         "the command may not be executed in the container",
     ),
     ("too many levels of symbolic links", Kind::Conflict, "the path leads in a circle"),
+    ("stop signal cannot be", Kind::Refused, "the image's STOPSIGNAL is no signal"),
+    ("invalid signal:", Kind::Refused, "the image's STOPSIGNAL is no signal"),
     ("read-only file system", Kind::Conflict, "the file system is read-only there"),
 ];
 

@@ -1,8 +1,12 @@
 //! What a container wrote to its standard output and error.
 
-use futures_util::StreamExt;
-use podman_api::opts::ContainerLogsOpts;
+use std::io;
 
+use futures_util::StreamExt;
+use tokio_util::codec::FramedRead;
+use tokio_util::io::StreamReader;
+
+use super::frames::{self, Frames};
 use super::{Deadline, Engine, Lane, failure};
 use crate::domain::Result;
 use crate::policy::grant::ContainerGrant;
@@ -35,24 +39,34 @@ impl Engine {
         self.answering(grant, deadline).await?;
         // Without `tail`: Podman 4.3.1 loses parts of lines that were written in pieces where it is given. The file is
         // bounded, and the lines are counted here.
-        let mut opts = ContainerLogsOpts::builder().stdout(true).stderr(true).timestamps(request.timestamps);
-        if let Some(since) = request.since {
-            opts = opts.since(since.to_string());
-        }
-        let opts = opts.build();
-        let container = self.podman.containers().get(grant.engine_id().as_str());
+        let id = grant.engine_id();
+        let LogRequest { timestamps, since, .. } = request;
+        let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+        let path = format!(
+            "/v4.0.0/libpod/containers/{id}/logs?stdout=true&stderr=true&timestamps={timestamps}&follow=false{since}"
+        );
         let read = async {
             let mut last = Last::new(request.tail as usize, self.logs_bytes);
-            let mut chunks = container.logs(&opts);
-            while let Some(chunk) = chunks.next().await {
-                last.take(&chunk.map_err(failure::of_client)?);
+            let chunks = self.wire.stream(&path).await?.map(|chunk| chunk.map_err(io::Error::other));
+            let mut pieces = FramedRead::new(StreamReader::new(chunks.boxed()), Frames::whole());
+            let mut in_line = false;
+            while let Some(piece) = pieces.next().await {
+                let (_, piece) = piece.map_err(frames::failed)?;
+                last.take(if *timestamps && in_line { without_time(&piece)? } else { &piece });
+                in_line = !piece.ends_with(b"\n");
             }
             Ok(last.finish())
         };
-        let outcome = deadline.bound(self.timed("GET containers/{id}/logs", read)).await;
+        let outcome = deadline.bound(read).await;
         self.learn(grant.engine_id(), &outcome);
         outcome.map(|logs| (logs, lane))
     }
+}
+
+/// A line that was written in pieces has a time before each of them (4.3.1 and 5.4.2).
+fn without_time(piece: &[u8]) -> Result<&[u8]> {
+    let end = piece.iter().position(|byte| *byte == b' ');
+    end.map(|end| &piece[end + 1..]).ok_or_else(|| failure::unreadable("a line without a time"))
 }
 
 /// The last lines of a stream, within a bound of bytes.

@@ -2,15 +2,15 @@
 //!
 //! | call | through | why |
 //! |---|---|---|
-//! | ping, start, remove, logs, archive get, networks, volumes, pull | podman-api | right as measured |
+//! | ping, start, remove, archive get, networks, volumes, pull | podman-api | right as measured |
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
-//! | stop, restart | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
+//! | stop | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
 //! | info, disk use | [`wire`] | its types are stricter than two versions of Podman |
 //! | exec | [`wire`] | podman-api's stream has no half of its own to end and keeps what is said |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
 //! | image inspect, lists of containers, images, networks and volumes | [`wire`] | its types are stricter than two versions of Podman |
-//! | logs that are followed, stats, top | [`wire`] | podman-api parses stats by chunks, which breaks past 8 KiB; it knows no `stream=false` for top |
+//! | logs, stats, top | [`wire`] | podman-api parses stats by chunks, which breaks past 8 KiB; it knows no `stream=false` for top |
 //! | attach | [`wire`] | podman-api waits for whole frames, however long |
 //! | events | [`wire`] | podman-api doesn't tell when the stream stands, before which nothing that was seen counts |
 //!
@@ -20,6 +20,7 @@
 
 mod agent;
 mod attach;
+mod capabilities;
 mod containers;
 mod create;
 mod deadline;
@@ -43,6 +44,7 @@ mod plain;
 mod pull;
 mod said;
 mod spec;
+mod state;
 mod stats;
 mod stored;
 mod supervised;
@@ -273,7 +275,8 @@ impl Engine {
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let _touched = self.touching(grant);
-        self.on(grant, deadline, call).await
+        let outcome = self.on(grant, deadline, call).await;
+        self.in_its_state(grant, outcome).await
     }
 
     /// What was seen of the container does not count; what is seen before this is dropped will not count then.

@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Host, Image, agent};
+use super::{Host, Image, agent, capabilities};
 use crate::domain::{ContainerName, Directory, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant};
 use crate::policy::spec::{ContainerSpec, USER_IDS};
 
@@ -44,21 +44,6 @@ pub struct Identity<'a> {
     /// The volume with the agent.
     pub agent: Option<String>,
 }
-
-/// The capabilities of a plain service, without NET_RAW, MKNOD and AUDIT_WRITE (SECURITY rule 6).
-const CAPABILITIES: &[&str] = &[
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "NET_BIND_SERVICE",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
 
 /// CPU accounting period in microseconds, the kernel's default.
 pub(super) const CPU_PERIOD: i64 = 100_000;
@@ -156,8 +141,6 @@ pub(super) fn body(
             })
         })
         .collect();
-    let capabilities: Vec<&str> =
-        CAPABILITIES.iter().copied().chain(spec.capabilities.iter().map(String::as_str)).collect();
     let mut body = json!({
         // The id, so that what was looked at is what runs, whatever the tag says by now.
         "image": image.id,
@@ -179,8 +162,8 @@ pub(super) fn body(
         "healthconfig": {"Test": ["NONE"]},
         // and mount more, writable, for a command that is called init.
         "systemd": "false",
-        "cap_drop": ["ALL"],
-        "cap_add": capabilities,
+        "cap_drop": capabilities::dropped(&spec.capabilities),
+        "cap_add": spec.capabilities,
         "seccomp_profile_path": seccomp,
         "r_limits": [
             {"type": "nofile", "soft": limits.open_files, "hard": limits.open_files},

@@ -111,18 +111,88 @@ impl Engine {
 
     /// Its processes. Read on the host, so that the image needs no program for it. `Conflict` if it does not run.
     pub async fn top(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Processes> {
-        // The arguments last: Podman 5 takes the table apart at its blanks.
-        let columns = "user,pid,ppid,pcpu,rss,etime,state,args";
-        let path = format!("/v4.0.0/libpod/containers/{}/top?stream=false&ps_args={columns}", grant.engine_id());
-        let ask = async { self.wire.get(&path).await?.checked() };
-        let answer = self.on(grant, deadline, ask).await?;
+        // Users as the host numbers them: for `user`, Podman's service reads /etc/passwd in the container, wherever that
+        // leads and however long it is. The arguments last: Podman 5 takes the table apart at its blanks.
+        let columns = "huser,pid,ppid,pcpu,rss,etime,state,args";
+        let path = format!("/v4.0.0/libpod/containers/{}", grant.engine_id());
+        let ask = async {
+            let look = self.wire.get(&format!("{path}/json")).await?.checked()?.json::<Inspected>()?;
+            let answer = self.wire.get(&format!("{path}/top?stream=false&ps_args={columns}")).await?.checked()?;
+            Ok((look, answer))
+        };
+        let outcome = self.on(grant, deadline, ask).await;
+        let (look, answer) = self.in_its_state(grant, outcome).await?;
         // Of one that has ended, 4.3.1 says nothing at all.
         if answer.is_empty() {
-            return Err(not_running());
+            return Err(self.standing(grant, not_running()).await);
         }
-        let table: Processes = answer.json()?;
-        if table.titles.is_empty() { Err(failure::unreadable("processes without titles")) } else { Ok(table) }
+        let mut table: Processes = answer.json()?;
+        if table.titles.is_empty() {
+            return Err(failure::unreadable("processes without titles"));
+        }
+        table.tidy(&look.host_config);
+        Ok(table)
     }
+}
+
+impl Processes {
+    /// Users as the container numbers them, and as many cells in each row as there are titles.
+    fn tidy(&mut self, host: &HostConfig) {
+        let user = self.titles.iter().position(|title| title == "HUSER");
+        if let Some(user) = user {
+            self.titles[user] = "USER".into();
+        }
+        for row in &mut self.processes {
+            // 4.3.1 takes the table apart at its tabs, and an argument may have some.
+            if row.len() > self.titles.len() {
+                let last = row.split_off(self.titles.len() - 1).join("\t");
+                row.push(last);
+            }
+            if let Some(cell) = user.and_then(|user| row.get_mut(user)) {
+                *cell = host.inside(cell);
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    host_config: HostConfig,
+}
+
+#[derive(Deserialize)]
+struct HostConfig {
+    #[serde(rename = "IDMappings", default)]
+    ids: Option<IdMappings>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct IdMappings {
+    #[serde(default)]
+    uid_map: Option<Vec<String>>,
+}
+
+impl HostConfig {
+    /// A user of the host's, as the container sees it: its number there, but for root.
+    fn inside(&self, user: &str) -> String {
+        let maps = self.ids.iter().flat_map(|ids| ids.uid_map.iter().flatten());
+        let inside = user.parse::<u32>().ok().and_then(|user| maps.filter_map(|map| inside(map, user)).next());
+        match inside {
+            Some(0) => "root".into(),
+            Some(number) => number.to_string(),
+            None => user.to_owned(),
+        }
+    }
+}
+
+/// By a line such as `0:10000000:65536`.
+fn inside(map: &str, user: u32) -> Option<u32> {
+    let numbers: Vec<u32> = map.split(':').filter_map(|number| number.parse().ok()).collect();
+    let [first, outside, size] = numbers[..] else { return None };
+    let nth = user.checked_sub(outside).filter(|nth| *nth < size)?;
+    first.checked_add(nth)
 }
 
 fn not_running() -> Error {
@@ -139,6 +209,28 @@ mod tests {
         assert_eq!(sample(3_000, 1_500).cpu_percent(&sample(1_000, 500)), 50.0);
         assert_eq!(sample(1_000, 500).cpu_percent(&sample(1_000, 500)), 0.0);
         assert_eq!(sample(1_000, 500).cpu_percent(&sample(2_000, 900)), 0.0, "a clock that was set back");
+    }
+
+    #[test]
+    fn users_are_those_of_the_container() {
+        let ids = IdMappings { uid_map: Some(vec!["0:10000000:65536".into()]) };
+        let mapped = HostConfig { ids: Some(ids) };
+        for (user, inside) in [("10000000", "root"), ("10001000", "1000"), ("10065536", "10065536"), ("odd", "odd")] {
+            assert_eq!(mapped.inside(user), inside);
+        }
+        assert_eq!(HostConfig { ids: None }.inside("1000"), "1000");
+    }
+
+    #[test]
+    fn a_row_has_as_many_cells_as_there_are_titles() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let mut table = Processes {
+            titles: words(&["HUSER", "COMMAND"]),
+            processes: vec![words(&["1", "a", "b", "c"]), words(&["2", "d"])],
+        };
+        table.tidy(&HostConfig { ids: None });
+        assert_eq!(table.titles, ["USER", "COMMAND"]);
+        assert_eq!(table.processes, [words(&["1", "a\tb\tc"]), words(&["2", "d"])]);
     }
 
     #[test]

@@ -22,6 +22,17 @@ async fn an_image_has_nothing_run_but_its_command() {
     story.podman.remove_image(&name).await;
 }
 
+#[tokio::test]
+async fn a_stop_signal_that_is_none_is_the_images_fault() {
+    let name = format!("localhost/{}:odd", unique());
+    let story = Story::with(Site::new(), &[&format!("--image={name}")]).await;
+    story.podman.load(image(&name, "/nowhere", &json!({"Cmd": ["/app", "sleep"], "StopSignal": "99"}))).await;
+    let refused = story.client.post("/containers", json!({"image": name, "name": "c"})).await;
+    let error = refused.refused(400, "ValidationError");
+    assert!(error.to_string().contains("STOPSIGNAL"), "{error}");
+    story.podman.remove_image(&name).await;
+}
+
 /// For what it takes for init, Podman mounts the control groups, writable.
 #[tokio::test]
 async fn a_command_called_init_is_a_command() {

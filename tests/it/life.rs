@@ -110,6 +110,73 @@ async fn a_paused_container_does_nothing() {
     conflict(client, "idle", "unpause").await;
 }
 
+/// Whoever is frozen does not die: else it would go on, unseen and uncounted.
+#[tokio::test]
+async fn a_paused_container_can_be_ended() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    let show = async || client.get("/containers/c").await.ok()["container"].clone();
+    client.create_sleeping("c").await;
+    let pid = story.podman.inspect(show().await["id"].as_str().unwrap()).await["State"]["Pid"].to_string();
+    act(client, "c", "pause").await;
+    act(client, "c", "kill?signal=KILL").await;
+    eventually("its end", || async { (client.status("c").await == "exited").then_some(()) }).await;
+    assert_eq!(show().await["exit_code"], 137);
+    assert!(!std::path::Path::new("/proc").join(&pid).exists(), "process {pid} lives on");
+    assert_eq!(client.used().await["running"], 0);
+    client.post("/containers/c/unpause", json!(null)).await.refused(409, "PodmanAPIError");
+
+    act(client, "c", "start").await;
+    act(client, "c", "pause").await;
+    act(client, "c", "stop?timeout=0").await;
+    assert_eq!((&show().await["status"], &show().await["exit_code"]), (&json!("exited"), &json!(137)));
+    assert_eq!(client.used().await["running"], 0);
+    client.delete("/containers/c").await.ok();
+
+    // One that would end well is let to, and a signal waits for it.
+    let command = "trap 'exit 5' TERM; trap 'echo heard' USR1; echo ready; while :; do sleep 0.05; done";
+    client.create_with("c", json!({"command": command})).await;
+    let says = async |word: &str| {
+        eventually(word, || async { client.logs("c", "").await.contains(word).then_some(()) }).await;
+    };
+    says("ready").await;
+    act(client, "c", "pause").await;
+    act(client, "c", "kill?signal=USR1").await;
+    assert_eq!(client.status("c").await, "paused");
+    act(client, "c", "unpause").await;
+    says("heard").await;
+    act(client, "c", "pause").await;
+    act(client, "c", "stop?timeout=20").await;
+    assert_eq!(show().await["exit_code"], 5);
+    act(client, "c", "start").await;
+    act(client, "c", "pause").await;
+    act(client, "c", "restart?timeout=0").await;
+    assert_eq!((client.status("c").await.as_str(), client.used().await["running"]), ("running", 1));
+}
+
+/// Which state it is that stands in the way.
+#[tokio::test]
+async fn a_refusal_says_the_state() {
+    let Story { client, .. } = &Story::begin().await;
+    client.create_sleeping("c").await;
+    client.create_with("later", json!({"start": false})).await;
+    let refused = async |name: &str, action: &str, body: Value, words: &str| {
+        let error = client.post(&format!("/containers/{name}/{action}"), body).await.refused(409, "PodmanAPIError");
+        assert!(error.to_string().contains(words), "{action} of {name}: {error}");
+    };
+    refused("c", "unpause", json!(null), "is not paused").await;
+    refused("later", "unpause", json!(null), "is not paused").await;
+    refused("later", "pause", json!(null), "not started yet").await;
+    refused("later", "exec", json!({"command": "true"}), "not started yet").await;
+    act(client, "c", "pause").await;
+    refused("c", "start", json!(null), "is paused; unpause it").await;
+    refused("c", "pause", json!(null), "is paused").await;
+    refused("c", "exec", json!({"command": "true"}), "is paused; unpause it").await;
+    act(client, "c", "stop?timeout=0").await;
+    refused("c", "pause", json!(null), "is not running").await;
+    refused("c", "kill", json!(null), "is not running").await;
+}
+
 #[tokio::test]
 async fn a_signal_reaches_the_main_process() {
     let story = Story::begin().await;

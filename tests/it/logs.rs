@@ -30,7 +30,10 @@ async fn logs_are_both_streams_in_order_and_text() {
     for bad in ["10001", "20000000000", "-1", "x", "", "1.0", "0x10"] {
         client.get(&format!("/containers/talker/logs?tail={bad}")).await.blames(&["tail"]);
     }
-    client.get("/containers/talker/logs?since=x").await.blames(&["since"]);
+    assert_eq!(logs("?since=253402300799").await, "");
+    for bad in ["x", "-1", "253402300800", "9223372036854775807"] {
+        client.get(&format!("/containers/talker/logs?since={bad}")).await.blames(&["since"]);
+    }
     client.get("/containers/talker/logs?timestamps=maybe").await.blames(&["timestamps"]);
 }
 
@@ -45,6 +48,11 @@ async fn logs_join_what_was_one_line() {
         let answer = client.get(&format!("/containers/talker/logs?tail={tail}")).await.ok();
         assert_eq!(answer["container"]["logs"], expected, "tail={tail}");
     }
+    // Each line has one time, before it.
+    let lines = client.logs("talker", "?timestamps=true").await;
+    let words: Vec<_> = lines.lines().map(|line| line.split_once(' ').expect("a time")).collect();
+    assert!(words.iter().all(|(time, _)| time.starts_with("20") && time.contains('T')), "{lines}");
+    assert_eq!(words.iter().map(|(_, line)| *line).collect::<Vec<_>>(), ["one line", "next", "end"]);
 }
 
 #[tokio::test]

@@ -64,6 +64,27 @@ async fn root_inside_can_do_little() {
     assert_eq!(client.exec("plain", json!("ls /tmp; touch /tmp/x; chown 5:5 /tmp/x; stat -c %u /tmp/x")).await, "5\n");
 }
 
+/// A service that gave up root does not get it back, whoever breaks into it.
+#[tokio::test]
+async fn others_than_root_can_do_nothing() {
+    let story = story_with("[profiles.raw]\ncapabilities = [\"NET_RAW\"]", &["raw"]).await;
+    let client = &story.client;
+    client.create_with("plain", json!({"user": "1000"})).await;
+    client.create_with("raw", json!({"user": "1000", "profile": "raw"})).await;
+    for (name, has) in [("plain", 0), ("raw", NET_RAW)] {
+        for pid in ["1", "self"] {
+            let process = process(client, name, pid).await;
+            assert_eq!(process["Uid"].split_whitespace().next(), Some("1000"));
+            for (set, expected) in [("CapEff", has), ("CapPrm", has), ("CapAmb", has), ("CapBnd", LEAN | has)] {
+                let found = u64::from_str_radix(&process[set], 16).unwrap();
+                assert_eq!(found, expected, "{set} of {pid} in {name}: {found:x}, not {expected:x}");
+            }
+        }
+    }
+    let shadow = client.post("/containers/plain/exec", json!({"command": "touch /root/x"})).await.ok();
+    assert_ne!(shadow["execution"]["exit_code"], 0, "{shadow}");
+}
+
 /// Otherwise a neighbour that fills the disk makes each stop and removal wait for it.
 #[tokio::test]
 async fn only_a_durable_profile_waits_for_the_disk() {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::client::sleeping;
+use crate::support::private::PrivatePodman;
 use crate::support::sse::{Event, Stream};
 use crate::support::{Client, Site, Story, eventually};
 
@@ -84,6 +85,34 @@ async fn processes_are_listed_without_the_images_help() {
     client.get("/containers/c/top").await.refused(409, "PodmanAPIError");
 }
 
+/// Podman would read it to its end, which this has none of, in its own memory, which nothing bounds.
+#[tokio::test]
+async fn processes_are_listed_whatever_a_container_calls_its_users() {
+    let podman = PrivatePodman::start_within(4 << 30);
+    podman.import_alpine();
+    let Story { client, .. } = &Story::at(Site::new().set("engine.url", &podman.url)).await;
+    client.create_with("c", json!({})).await;
+    client.exec("c", json!("ln -sf /dev/urandom /etc/passwd")).await;
+    for _ in 0..3 {
+        let top = client.get("/containers/c/top").await.ok()["top"].clone();
+        assert_eq!((&top["titles"][0], &top["processes"][0][0]), (&json!("USER"), &json!("root")), "{top}");
+    }
+}
+
+#[tokio::test]
+async fn processes_have_the_users_of_their_container() {
+    let Story { client, .. } = &Story::begin().await;
+    client.create_with("c", json!({"user": "1234"})).await;
+    client.create_with("odd", json!({"command": ["sh", "-c", "sleep 300; :", "a\tb\tc"]})).await;
+    for (name, user) in [("c", "1234"), ("odd", "root")] {
+        let top = client.get(&format!("/containers/{name}/top")).await.ok()["top"].clone();
+        for row in top["processes"].as_array().unwrap() {
+            assert_eq!(row[0], user, "{top}");
+            assert_eq!(row.as_array().unwrap().len(), top["titles"].as_array().unwrap().len(), "{top}");
+        }
+    }
+}
+
 /// What was told up to now of one container: its events' names.
 async fn kinds(stream: &mut Stream, last: &str) -> Vec<String> {
     stream.until(last).await.into_iter().map(|event| event.name).collect()
@@ -119,10 +148,11 @@ async fn a_tenant_hears_what_happens_to_its_containers_and_no_others() {
 
     // One that ends by itself, at once or later.
     for (name, command) in [("quick", "exit 3; :"), ("slow", "sleep 1; exit 4")] {
-        client.create(json!({"image": "alpine", "name": name, "command": command})).await;
+        let id = client.create(json!({"image": "alpine", "name": name, "command": command})).await;
         assert_eq!(kinds(&mut mine, "started").await, ["created", "started"]);
         let died = mine.told().await;
         assert_eq!((died.name.as_str(), &died.data["container"]), ("died", &json!(name)));
+        assert_eq!(died.data["container_id"], json!(id));
         assert_eq!(died.data["exit_code"], if name == "quick" { 3 } else { 4 });
     }
     // One whose time is over, one that was never started, one that could not be made.

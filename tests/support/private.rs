@@ -5,17 +5,30 @@ use std::process::Command;
 
 use super::gateway::unique;
 
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/podman-service");
+
 /// Made by `scripts/podman-service`, which needs root; gone when it is dropped.
 pub struct PrivatePodman {
     dir: PathBuf,
     /// The socket, as `engine.url` wants it.
     pub url: String,
+    /// Bytes of memory that the service may have, where that is bounded.
+    memory: Option<u64>,
 }
 
 impl PrivatePodman {
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One for what would make the service take all of the host's memory.
+    pub fn start_within(bytes: u64) -> Self {
+        Self::start_with(Some(bytes))
+    }
+
+    fn start_with(memory: Option<u64>) -> Self {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique());
-        let mut podman = Self { dir, url: String::new() };
+        let mut podman = Self { dir, url: String::new(), memory };
         podman.url = podman.serve();
         podman
     }
@@ -30,7 +43,15 @@ impl PrivatePodman {
             ]);
         }
         words.push(self.dir.display().to_string());
-        run(self.script().args(words)).trim_end().to_owned()
+        let mut script = match self.memory {
+            Some(bytes) => {
+                let mut command = as_root("prlimit");
+                command.arg(format!("--as={bytes}")).arg(SCRIPT);
+                command
+            }
+            None => self.script(),
+        };
+        run(script.args(words)).trim_end().to_owned()
     }
 
     /// Makes `docker.io/library/alpine` of what the tests' other Podman has under that name.
@@ -79,7 +100,7 @@ impl PrivatePodman {
     }
 
     fn script(&self) -> Command {
-        as_root(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/podman-service"))
+        as_root(SCRIPT)
     }
 }
 

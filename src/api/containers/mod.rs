@@ -173,7 +173,8 @@ impl Containers {
 
     /// Stop a container
     ///
-    /// Asks its main process to end, and kills it after `timeout` seconds. Stopping one that does not run is fine.
+    /// Asks its main process to end, and kills it after `timeout` seconds. Stopping one that does not run is fine; one that
+    /// is paused goes on first.
     #[oai(path = "/containers/:name/stop", method = "post", operation_id = "stopContainer")]
     async fn stop(
         &self,
@@ -239,7 +240,8 @@ impl Containers {
 
     /// Send a container a signal
     ///
-    /// To its main process. A conflict if it does not run.
+    /// To its main process. A conflict if it does not run. One that is paused gets it when it goes on; SIGKILL has it go on
+    /// and end.
     #[oai(path = "/containers/:name/kill", method = "post", operation_id = "killContainer")]
     async fn kill(
         &self,

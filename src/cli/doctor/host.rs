@@ -61,7 +61,8 @@ fn firewall(report: &mut Report) {
 /// (docs/decisions/0030-standard-input.md).
 fn null(report: &mut Report) {
     const CHECK: &str = "/dev/null";
-    let advice = "chown root:root /dev/null; chmod 666 /dev/null. Whoever starts containers past the gateway gives it away";
+    let advice =
+        "chown root:root /dev/null; chmod 666 /dev/null. Whoever starts containers past the gateway gives it away";
     match std::fs::metadata(CHECK) {
         Ok(found) if !found.file_type().is_char_device() => {
             report.fail(CHECK, "it is no device", "rm /dev/null; mknod -m 666 /dev/null c 1 3");
