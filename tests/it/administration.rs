@@ -313,7 +313,7 @@ async fn access_ends_everywhere() {
         let begun = Instant::now();
         let status = client.get("/containers").await.status;
         assert!(matches!(status, 401 | 403), "{why}: {status}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{why}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{why}: {:?}", begun.elapsed());
     };
     patch("disabled", json!({"disabled": true})).await;
     ended(&there[0], "disabled").await;

@@ -1,9 +1,9 @@
 //! `podgate doctor`: says what is wrong with a host, and what to do.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::podman::on_its_host;
-use crate::support::{Ledger, Site, Story};
+use crate::support::{Ledger, Site, Story, eventually};
 
 /// What it found: each check's worst level, and what it said.
 struct Findings(Vec<Value>, i32);
@@ -46,16 +46,16 @@ impl Findings {
 async fn a_host_that_is_fit_is_said_to_be() {
     let story = Story::begin().await;
     story.client.create_sleeping("web").await;
-    let podman = &story.podman;
-    let before = podman.call("GET", "/containers/json?all=true").await.json().as_array().unwrap().len();
     // On Podman's host, where the firewall is.
     let config = story.site.dir.join("podgate.toml");
     let program = env!("CARGO_BIN_EXE_podgate");
     let path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
     let words = ["env", "-i", path, program, "doctor", "--json", "--config", config.to_str().unwrap()];
-    let done = on_its_host(&words).output().await.unwrap();
-    let found = Findings::parse(&String::from_utf8_lossy(&done.stdout), done.status.code().unwrap());
-    for (check, words) in [
+    let look = async || {
+        let done = on_its_host(&words).output().await.unwrap();
+        Findings::parse(&String::from_utf8_lossy(&done.stdout), done.status.code().unwrap())
+    };
+    let fit = [
         ("configuration", "is fine"),
         ("data directory", "owner's alone"),
         ("store", "up to date"),
@@ -65,7 +65,15 @@ async fn a_host_that_is_fit_is_said_to_be() {
         ("seccomp", "Podman reads"),
         ("containers", "answers for all 1 of the ledger"),
         ("user namespaces", "65,536 ids"),
-    ] {
+    ];
+    // A Podman that others keep busy is late with its answers, and said to be: this is about the host, not its load.
+    let mut found = look().await;
+    for _ in 0..3 {
+        if fit.iter().any(|(check, _)| found.check(check).0 != "ok") {
+            found = look().await;
+        }
+    }
+    for (check, words) in fit {
         found.is(check, "ok", words);
     }
     let firewall = if rustix::process::geteuid().is_root() || !words_of_netns().is_empty() { "ok" } else { "warn" };
@@ -75,8 +83,12 @@ async fn a_host_that_is_fit_is_said_to_be() {
     for check in ["clock", "cgroups", "fair shares", "disk of data", "disk of Podman", "disk quota", "write-back"] {
         assert_ne!(found.check(check).0, "absent", "{check}");
     }
-    let after = podman.call("GET", "/containers/json?all=true").await.json().as_array().unwrap().len();
-    assert!(after <= before + 5, "nothing of the doctor's stays: {before} {after}");
+    // What it tried to make, it tells by its command: others make containers, too.
+    eventually("that nothing of the doctor's is there", || async {
+        let all = story.podman.call("GET", "/containers/json?all=true").await.json();
+        all.as_array().unwrap().iter().all(|one| one["Command"] != json!(["/probe"])).then_some(())
+    })
+    .await;
     let text = story.site.run(&["doctor"], "");
     assert!(text.stdout.lines().any(|line| line.starts_with("OK    podman version  Podman ")), "{}", text.stdout);
     assert!(text.stdout.contains("                      -> "), "{}", text.stdout);
@@ -94,10 +106,11 @@ fn a_podman_that_is_away_is_found() {
     std::fs::write(&file, "").unwrap();
     site.put("engine.url", format!("unix://{}", file.display()));
     Findings::of(&site).is("podman", "fail", "is no socket");
-    let deserted = site.dir.join("deserted.sock");
+    let deserted = crate::engine_down::socket();
     drop(std::os::unix::net::UnixListener::bind(&deserted).unwrap());
     site.put("engine.url", format!("unix://{}", deserted.display()));
     let found = Findings::of(&site);
+    std::fs::remove_file(&deserted).unwrap();
     found.is("podman", "fail", "nobody answers");
     found.is("store", "warn", "not there yet");
     assert!(!site.data("podgate.db").exists(), "looking made nothing");

@@ -12,12 +12,12 @@ async fn exec_tells_how_a_command_went() {
     client.create_sleeping("c").await;
     let exec = async |body: Value| client.post("/containers/c/exec", body).await.ok()["execution"].clone();
 
-    let failed = exec(json!({"command": "echo out; sleep 0.3; echo err >&2; exit 7"})).await;
+    let failed = exec(json!({"command": "echo out; sleep 0.5; echo err >&2; exit 7"})).await;
     assert_eq!((&failed["exit_code"], &failed["success"]), (&json!(7), &json!(false)));
     assert_eq!((&failed["stdout"], &failed["stderr"]), (&json!("out\n"), &json!("err\n")));
     assert_eq!(failed["output"], "out\nerr\n");
     assert_eq!((&failed["truncated"], &failed["timed_out"]), (&json!(false), &json!(false)));
-    assert!(failed["duration_ms"].as_u64().is_some_and(|ms| ms >= 300), "{failed}");
+    assert!(failed["duration_ms"].as_u64().is_some_and(|ms| ms >= 500), "{failed}");
 
     assert_eq!(exec(json!({"command": "printf 'a\\377b\\000c'"})).await["output"], "a\u{fffd}b\0c");
     // Standard input is closed, so this ends.

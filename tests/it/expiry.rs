@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Ledger, Site, Story, eventually};
+use crate::support::{Client, Ledger, PATIENCE, Site, Story, eventually};
 
 async fn gone(client: &Client, name: &str) {
     let path = format!("/containers/{name}");
@@ -35,12 +35,12 @@ async fn a_container_goes_when_its_time_has_come() {
     client.post("/volumes", json!({"name": "data"})).await.ok();
     client.create_sleeping("stays").await;
     let begun = Instant::now();
-    let more = json!({"expires_in": 3, "ports": {"0": "80"}, "volumes": {"data": "/data"}});
+    let more = json!({"expires_in": 10, "ports": {"0": "80"}, "volumes": {"data": "/data"}});
     let made = client.create_with("goes", more).await;
-    client.create_with("idle", json!({"expires_in": 3, "start": false})).await;
-    client.exec("goes", json!("echo kept > /data/file")).await;
     let left = from_now(&made["expires"]);
-    assert!((0.0..=3.0).contains(&left), "{left} s left of {made}");
+    assert!((0.0..=10.0).contains(&left), "{left} s left of {made}");
+    client.create_with("idle", json!({"expires_in": 10, "start": false})).await;
+    client.exec("goes", json!("echo kept > /data/file")).await;
     let read = client.get("/containers/goes").await.ok()["container"].clone();
     assert_eq!(read["expires"], made["expires"]);
     assert!(client.get("/containers/stays").await.ok()["container"].get("expires").is_none());
@@ -50,7 +50,7 @@ async fn a_container_goes_when_its_time_has_come() {
 
     gone(client, "goes").await;
     gone(client, "idle").await;
-    assert!(begun.elapsed() >= Duration::from_secs(3), "too early: {:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(10), "too early: {:?}", begun.elapsed());
     assert_eq!(client.listed().await, [("stays".into(), "running".into())]);
     assert_eq!(story.podman.containers(&story.tenant.slug).await.len(), 1);
     let used = client.used().await;
@@ -65,11 +65,12 @@ async fn a_container_goes_when_its_time_has_come() {
 #[tokio::test]
 async fn time_passes_while_the_gateway_is_down() {
     let story = Story::begin().await;
-    story.client.create_with("goes", json!({"expires_in": 1})).await;
     story.client.create_with("stays", json!({"expires_in": 3600})).await;
+    // From the request on, so that making it is part of that time.
+    story.client.create_with("goes", json!({"expires_in": 8})).await;
     let Story { gateway, site, tenant, podman, client } = story;
     drop(gateway);
-    seconds(1.2).await;
+    seconds(8.2).await;
     assert_eq!(podman.containers(&tenant.slug).await.len(), 2, "nobody was there to remove it");
     let gateway = site.start().await;
     let client = gateway.client(&client.token.unwrap());
@@ -88,7 +89,7 @@ async fn a_crash_in_the_middle_of_it_ends_it_later() {
         let mut doomed = site.start().await;
         let client = doomed.client(&site.token(&tenant.login("operator")));
         client.create_with("stays", json!({})).await;
-        client.create_with("goes", json!({"expires_in": 1})).await;
+        client.create_with("goes", json!({"expires_in": 4})).await;
         assert!(!doomed.ended().await.success(), "{point}");
         site.unset("fail_point");
         let gateway = site.start().await;
@@ -104,8 +105,8 @@ async fn a_crash_in_the_middle_of_it_ends_it_later() {
 async fn renewing_puts_it_off() {
     let story = Story::begin().await;
     let client = &story.client;
-    client.create_with("c", json!({"expires_in": 4})).await;
     client.create_with("short", json!({"expires_in": 3600})).await;
+    let made = client.create_with("c", json!({"expires_in": 12})).await;
     let renewed = client.post("/containers/c/renew", json!({"expires_in": 3600})).await.ok()["container"].clone();
     assert_eq!(renewed["name"], "c");
     assert!((3590.0..=3600.0).contains(&from_now(&renewed["expires"])), "{renewed}");
@@ -113,7 +114,8 @@ async fn renewing_puts_it_off() {
     // It may also be earlier than before.
     client.post("/containers/short/renew", json!({"expires_in": 1})).await.ok();
     gone(client, "short").await;
-    seconds(3.5).await;
+    // A sweep or two behind its first time.
+    seconds(from_now(&made["expires"]).max(0.0) + 3.0).await;
     assert_eq!(client.status("c").await, "running");
     // Without a number it is the profile's, which is never.
     let never = client.post("/containers/c/renew", json!({})).await.ok()["container"].clone();
@@ -185,13 +187,14 @@ async fn a_tenant_has_a_default_and_a_bound_of_its_own() {
 
 #[tokio::test]
 async fn what_nobody_uses_goes() {
-    let story = Story::at(with_profiles("[profiles.default]\nidle_seconds = 5")).await;
+    let story = Story::at(with_profiles("[profiles.default]\nidle_seconds = 12")).await;
     let client = &story.client;
     for name in ["used", "written", "looked-at", "renewed"] {
         client.create_sleeping(name).await;
     }
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(9) {
+    let is_there = async |name: &str| client.get(&format!("/containers/{name}")).await.status == 200;
+    while begun.elapsed() < Duration::from_secs(15) || is_there("looked-at").await && begun.elapsed() < PATIENCE {
         client.exec("used", json!("true")).await;
         let file = json!({"dest_path": "/tmp/x", "content": "x"});
         client.post("/containers/written/files", file).await.ok();
@@ -212,9 +215,9 @@ async fn what_nobody_uses_goes() {
 /// A command that runs longer than the idle time is a use of the container all the while.
 #[tokio::test]
 async fn a_long_command_is_use() {
-    let story = Story::at(with_profiles("[profiles.default]\nidle_seconds = 2")).await;
+    let story = Story::at(with_profiles("[profiles.default]\nidle_seconds = 4")).await;
     story.client.create_sleeping("c").await;
-    let done = story.client.post("/containers/c/exec", json!({"command": "sleep 6; echo done"})).await.ok();
+    let done = story.client.post("/containers/c/exec", json!({"command": "sleep 10; echo done"})).await.ok();
     assert_eq!(done["execution"]["output"], "done\n", "{done}");
     gone(&story.client, "c").await;
 }
@@ -222,23 +225,23 @@ async fn a_long_command_is_use() {
 /// Nor does another gateway end it, or the next start after a crash.
 #[tokio::test]
 async fn what_is_used_elsewhere_is_in_use() {
-    let profiles = "[profiles.default]\nidle_seconds = 4";
+    let profiles = "[profiles.default]\nidle_seconds = 6";
     let first = Site::on_postgres().await.with(profiles);
     let second = first.beside().with(profiles);
     let Story { gateway, client, site, tenant, .. } = Story::at(first).await;
     let other = second.start().await;
     client.create_sleeping("c").await;
-    let done = client.post("/containers/c/exec", json!({"command": "sleep 9; echo done"})).await.ok();
+    let done = client.post("/containers/c/exec", json!({"command": "sleep 12; echo done"})).await.ok();
     assert_eq!(done["execution"]["output"], "done\n", "{done}");
     // The log that somebody follows, and what it uses for somebody who watches.
     for stream in ["/containers/c/logs?follow=true", "/containers/c/stats?stream=true"] {
         let held = client.events(stream).await;
-        seconds(6.0).await;
+        seconds(8.0).await;
         assert_eq!(client.status("c").await, "running", "{stream}");
         drop(held);
     }
     let held = client.events("/containers/c/logs?follow=true").await;
-    seconds(6.0).await;
+    seconds(8.0).await;
     drop(other);
     drop(gateway);
     drop(held);

@@ -65,7 +65,7 @@ async fn a_cut_upload_leaves_what_was_there() {
 
 #[tokio::test]
 async fn a_stalled_upload_ends_and_a_steady_one_does_not() {
-    let site = Site::new().set("http.transfer_idle_seconds", 2).set("http.body_deadline_seconds", 1);
+    let site = Site::new().set("http.transfer_idle_seconds", 4).set("http.body_deadline_seconds", 1);
     let Story { client, .. } = &begin(site, true).await;
     let path = at("/content", "/srv/x");
     let mut stalled = client.begin_upload(&path, BYTES, "content-length: 100").await;
@@ -76,7 +76,7 @@ async fn a_stalled_upload_ends_and_a_steady_one_does_not() {
     let mut steady = client.begin_upload(&at("/content", "/srv/slow"), BYTES, "content-length: 5").await;
     for byte in b"slow!" {
         steady.write_all(&[*byte]).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let mut told = [0; 12];
     steady.read_exact(&mut told).await.unwrap();

@@ -51,12 +51,13 @@ async fn a_providers_token_is_taken_only_whole() {
         json!({"aud": "other"}),
         json!({"nbf": now}),
         json!({"exp": (now + 300) as f64 + 0.5}),
-        json!({"exp": now - 3}),
         json!({"iat": now + 5}),
         json!({"jti": null}),
     ] {
         assert!(taken(good.clone()).await, "{good}");
     }
+    // Clocks may differ by ten seconds.
+    assert!(taken(json!({"exp": self::now() - 3})).await);
     for claim in ["iss", "aud", "sub", "iat", "exp"] {
         assert!(!taken(json!({claim: null})).await, "without {claim}");
     }

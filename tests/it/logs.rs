@@ -13,7 +13,7 @@ use crate::support::{Site, Story, eventually};
 #[tokio::test]
 async fn logs_are_both_streams_in_order_and_text() {
     let Story { client, .. } = &Story::begin().await;
-    let command = "for i in 1 2 3; do echo out$i; sleep 0.2; echo err$i >&2; sleep 0.2; done; printf 'a\\377b\\n'";
+    let command = "for i in 1 2 3; do echo out$i; sleep 0.5; echo err$i >&2; sleep 0.5; done; printf 'a\\377b\\n'";
     client.create(json!({"image": "alpine", "name": "talker", "command": command})).await;
     eventually("its end", || async { (client.status("talker").await == "exited").then_some(()) }).await;
     let logs = async |query: &str| client.logs("talker", query).await;

@@ -2,12 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::support::gateway::ports_of_its_own;
 use crate::support::{Client, Site, Story, eventually};
-
-/// The first of four ports that no other test of this run has.
-fn range() -> u16 {
-    30_000 + (rand::random::<u16>() % 2500) * 4
-}
 
 /// The first three are chosen from, the fourth may be asked for.
 fn site(first: u16, max_ports: u16) -> Site {
@@ -31,7 +27,7 @@ async fn read(client: &Client, name: &str) -> Value {
 
 #[tokio::test]
 async fn the_gateway_chooses_where_it_may() {
-    let first = range();
+    let first = ports_of_its_own();
     let story = Story::at(site(first, 16)).await;
     let client = &story.client;
     let (_, theirs) = story.another();
@@ -69,7 +65,7 @@ async fn the_gateway_chooses_where_it_may() {
 
 #[tokio::test]
 async fn ports_are_the_profiles() {
-    let first = range();
+    let first = ports_of_its_own();
     let story = Story::at(site(first, 2)).await;
     let client = &story.client;
     story.site.run(&["tenant", "allow", &story.tenant.slug, "--profile", "alone"], "").succeeded();
@@ -89,7 +85,7 @@ async fn ports_are_the_profiles() {
 /// What is chosen keeps out of the way of what the same request asks for by number.
 #[tokio::test]
 async fn a_port_is_never_held_twice() {
-    let first = range();
+    let first = ports_of_its_own();
     let story = Story::at(site(first, 16)).await;
     let client = &story.client;
     let made = client.create_with("c", json!({"ports": {first.to_string(): "80", "0": "81"}})).await;
@@ -99,7 +95,7 @@ async fn a_port_is_never_held_twice() {
 
 #[tokio::test]
 async fn containers_made_at_once_get_different_ports() {
-    let story = Story::at(site(range(), 16)).await;
+    let story = Story::at(site(ports_of_its_own(), 16)).await;
     let creates: Vec<_> = (0..6)
         .map(|number| {
             let client = story.client.clone();
@@ -123,7 +119,7 @@ async fn containers_made_at_once_get_different_ports() {
 /// A start that failed may leave its port bound for a while.
 #[tokio::test]
 async fn the_port_of_a_failed_start_rests() {
-    let first = range();
+    let first = ports_of_its_own();
     let story = Story::at(site(first, 16)).await;
     let client = &story.client;
     let doomed = json!({"ports": {"0": "80"}, "command": "nosuchprogram"});

@@ -138,7 +138,8 @@ async fn without_user_namespaces_root_is_root() {
     let story = Story::at(Site::new().set("engine.first_user_id", 0)).await;
     story.client.create_sleeping("c").await;
     let map = story.client.exec("c", json!("cat /proc/self/uid_map")).await;
-    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "0", "4294967295"]);
+    let here = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), here.split_whitespace().collect::<Vec<_>>());
 }
 
 #[tokio::test]

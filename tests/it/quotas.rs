@@ -229,32 +229,28 @@ async fn a_crash_leaves_the_counters_right() {
 
 #[tokio::test]
 async fn so_many_commands_run_at_once_and_so_many_wait() {
-    let story = Story::begin().await;
+    let story = Story::at(Site::new().set("engine.request_timeout_seconds", 120)).await;
     set(&story.site, &story.tenant, "execs=2");
     let client = &story.client;
     client.create_sleeping("c").await;
-    let begun = Instant::now();
-    let commands: Vec<_> = (0..14)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { client.post("/containers/c/exec", json!({"command": "sleep 1"})).await })
-        })
-        .collect();
-    eventually("that two run", || async { (client.used().await["execs"] == 2).then_some(()) }).await;
-    let (mut ran, mut refused) = (0, 0);
-    for command in commands {
-        let answer = command.await.unwrap();
-        match answer.status {
-            200 => ran += 1,
-            _ => {
-                answer.refused(429, "RateLimitError");
-                assert!(answer.header("retry-after").is_some());
-                refused += 1;
-            }
-        }
+    let body = json!({"command": "until [ -e /tmp/go ]; do sleep 0.1; done; sleep 1", "timeout": 300});
+    let mut commands = tokio::task::JoinSet::new();
+    for _ in 0..14 {
+        let (client, body) = (client.clone(), body.clone());
+        commands.spawn(async move { client.post("/containers/c/exec", body).await });
     }
+    for _ in 0..4 {
+        let answer = commands.join_next().await.unwrap().unwrap();
+        answer.refused(429, "RateLimitError");
+        assert!(answer.header("retry-after").is_some());
+    }
+    eventually("that two run", || async { (client.used().await["execs"] == 2).then_some(()) }).await;
     // Two and eight that wait for them: five rounds of a second.
-    assert_eq!((ran, refused), (10, 4));
+    let begun = Instant::now();
+    client.post("/containers/c/files", json!({"dest_path": "/tmp/go", "content": ""})).await.ok();
+    for command in commands.join_all().await {
+        command.ok();
+    }
     assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(client.used().await["execs"], 0);
     // Who gives up makes room.
@@ -340,6 +336,10 @@ async fn usage_says_what_is_not_enforced() {
     let story = Story::begin().await;
     let usage = story.client.get("/usage").await.ok();
     let lacks: Vec<&str> = usage["not_enforced"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert_eq!(lacks.len(), 1, "{lacks:?}");
-    assert!(lacks[0].starts_with("disk space"), "{lacks:?}");
+    assert!(lacks.iter().any(|lack| lack.starts_with("disk space")), "{lacks:?}");
+    // And nothing else, where Podman has what it takes.
+    let host = story.podman.call("GET", "/info").await.json()["host"].clone();
+    let has = |name: &&str| host["cgroupControllers"].as_array().is_none_or(|found| found.contains(&json!(name)));
+    let fit = host["security"]["rootless"] == false && ["cpu", "memory", "pids"].iter().all(has);
+    assert!(!fit || lacks.len() == 1, "{lacks:?} of {host}");
 }

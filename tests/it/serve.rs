@@ -129,7 +129,7 @@ async fn what_runs_may_finish() {
     story.client.create_sleeping("c").await;
     let client = story.client.clone();
     let running = tokio::spawn(async move {
-        client.post("/containers/c/exec", json!({"command": "touch /tmp/begun; sleep 3; echo finished"})).await
+        client.post("/containers/c/exec", json!({"command": "touch /tmp/begun; sleep 8; echo finished"})).await
     });
     let client = &story.client;
     eventually("the exec to run", || async {

@@ -145,7 +145,7 @@ async fn keys_change_and_tokens_stay() {
     assert!(story.site.run(&["key", "rotate"], "").succeeded().contains("from now on"));
     let begun = Instant::now();
     let both = eventually("both keys", || async { Some(published().await).filter(|keys| keys.len() == 2) }).await;
-    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     story.client.get("/containers").await.ok();
     let signed = nobody.sign_in(&story.tenant.login("operator"), PASSWORD).await.ok();
     let header = text(&signed, "access_token").split('.').next().unwrap();

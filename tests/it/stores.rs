@@ -139,7 +139,7 @@ async fn two_gateways_are_one() {
     there.post("/containers/web/stop?timeout=0", json!(null)).await.ok();
     let begun = Instant::now();
     eventually("that it is seen", || async { (client.status("web").await == "exited").then_some(()) }).await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     client.delete("/containers/web").await.ok();
     there.get("/containers/web").await.refused(404, "PodmanAPIError");
 

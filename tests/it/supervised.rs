@@ -48,7 +48,7 @@ async fn the_deadline_ends_all_of_it() {
         for (script, count) in TREES {
             let marker = marker();
             let script = format!("echo begun; {}", script.replace("MARK", &marker));
-            let done = execute(client, name, json!({"command": script, "timeout": 1.5})).await;
+            let done = execute(client, name, json!({"command": script, "timeout": 3})).await;
             assert_eq!(alive(&marker), 0, "{script}");
             assert_eq!((&done["timed_out"], &done["supervised"]), (&json!(true), &json!(true)), "{script}: {done}");
             assert_eq!((&done["output"], &done["exit_code"]), (&json!("begun\n"), &json!(-1)));
@@ -173,16 +173,21 @@ async fn endless_output_costs_no_memory() {
     let Story { client, gateway, .. } = &Story::begin().await;
     client.create_sleeping("c").await;
     let said = |done: &Value| done["stdout"].as_str().unwrap().len() + done["stderr"].as_str().unwrap().len();
-    execute(client, "c", json!({"command": "yes"})).await;
-    let before = resident(gateway.pid());
-    for script in ["yes", "yes >&2", "yes & yes >&2", "cat /dev/zero | tr '\\0' x", "head -c 10737418240 /dev/zero"] {
-        let marker = marker();
-        let body = json!({"command": format!("sleep {marker} & {script}"), "max_output": 100_000});
-        let done = execute(client, "c", body).await;
-        assert_eq!((&done["truncated"], &done["timed_out"]), (&json!(true), &json!(false)), "{script}");
-        assert_eq!((said(&done), &done["supervised"], alive(&marker)), (100_000, &json!(true), 0), "{script}");
+    // Each thread of the gateway keeps what it once needed, so what all of them need is there after some rounds.
+    let mut before = 0;
+    for _ in 0..3 {
+        before = before.max(resident(gateway.pid()));
+        for script in ["yes", "yes >&2", "yes & yes >&2", "cat /dev/zero | tr '\\0' x", "head -c 10737418240 /dev/zero"]
+        {
+            let marker = marker();
+            let body = json!({"command": format!("sleep {marker} & {script}"), "max_output": 100_000});
+            let done = execute(client, "c", body).await;
+            assert_eq!((&done["truncated"], &done["timed_out"]), (&json!(true), &json!(false)), "{script}");
+            assert_eq!((said(&done), &done["supervised"], alive(&marker)), (100_000, &json!(true), 0), "{script}");
+        }
     }
     let grown = resident(gateway.pid()).saturating_sub(before);
+    println!("the last round: {grown} bytes more");
     assert!(grown < 16 << 20, "{grown} bytes more");
     // Exactly as much as may be is not too much.
     let done = execute(client, "c", json!({"command": "printf abc; printf de >&2", "max_output": 5})).await;
@@ -256,7 +261,7 @@ async fn a_paused_container_does_not_hold_the_caller() {
     let marker = marker();
     let running = tokio::spawn({
         let (client, command) = (client.clone(), format!("echo begun; sleep {marker}"));
-        async move { client.post("/containers/c/exec", json!({"command": command, "timeout": 2})).await }
+        async move { client.post("/containers/c/exec", json!({"command": command, "timeout": 6})).await }
     });
     there(&marker, 1).await;
     client.post("/containers/c/pause", json!(null)).await.ok();

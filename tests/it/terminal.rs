@@ -230,8 +230,20 @@ async fn who_forgot_what_came_gets_what_is_kept_and_the_end_waits() {
 }
 
 #[tokio::test]
+async fn a_terminal_in_which_nobody_speaks_ends() {
+    let Story { client, .. } = &Story::at(Site::new().set("terminals.idle_seconds", 5)).await;
+    web(client).await;
+    let mark = marker();
+    let (mut peer, _) = open(client, &[("command", &format!("trap '' HUP TERM; sleep {mark}"))]).await;
+    eventually("that it runs", || async { (alive(&mark) > 0).then_some(()) }).await;
+    let (code, reason) = peer.closed().await;
+    assert!(code == 1000 && reason.starts_with("idle"), "{code} {reason}");
+    eventually("nothing of it", || async { (alive(&mark) == 0).then_some(()) }).await;
+}
+
+#[tokio::test]
 async fn whatever_ends_a_terminal_nothing_is_left() {
-    let mut story = Story::at(Site::new().set("terminals.idle_seconds", 4)).await;
+    let mut story = Story::begin().await;
     let client = &story.client;
     web(client).await;
     let endless = |mark: &str| format!("(setsid sleep {mark} &); trap '' HUP TERM; echo up; sleep {mark}");
@@ -252,12 +264,6 @@ async fn whatever_ends_a_terminal_nothing_is_left() {
     peer.leave().await;
     nothing(&mark, 10).await;
     client.upgrade(&query(&[("session", &session)]), &[]).await.err().unwrap().refused(404, "PodmanAPIError");
-    // Nothing is said for too long.
-    let mark = marker();
-    let (mut peer, _) = begin(client, &mark).await;
-    let (code, reason) = peer.closed().await;
-    assert!(code == 1000 && reason.starts_with("idle"), "{code} {reason}");
-    nothing(&mark, 10).await;
     // Who opened it is out, while connected or not.
     let login = story.tenant.login("operator");
     for connected in [true, false] {

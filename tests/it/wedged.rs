@@ -42,6 +42,9 @@ fn image_with_fifo(dir: &Path, path: &str) -> PathBuf {
     made
 }
 
+/// Seconds until a call that hangs is given up.
+const PATIENCE: u64 = 6;
+
 /// Says how long it took.
 async fn timed(call: impl Future<Output = Answer>) -> (Answer, Duration) {
     let begun = Instant::now();
@@ -52,10 +55,10 @@ async fn hangs(call: impl Future<Output = Answer>) {
     let (answer, took) = timed(call).await;
     assert_eq!(answer.status, 408, "{}", answer.text());
     answer.refused(408, "PodmanAPIError");
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// Everything a tenant usually does, without a pause that anybody would notice.
+/// Everything a tenant usually does, without waiting for a call that hangs.
 async fn all_is_well(client: &Client, name: &str) {
     let path = format!("/containers/{name}");
     let body = json!({"image": TRAP, "name": name, "command": "sleep 300"});
@@ -72,14 +75,14 @@ async fn all_is_well(client: &Client, name: &str) {
     for (method, path, body) in calls {
         let (answer, took) = timed(client.call(method, path, body)).await;
         assert_eq!(answer.status, 200, "{method} {path} after {took:?}: {}", answer.text());
-        assert!(took < Duration::from_millis(2500), "{method} {path}: {took:?}");
+        assert!(took < Duration::from_secs(PATIENCE - 1), "{method} {path}: {took:?}");
     }
 }
 
 /// A Podman of its own with both images, and a site on it.
 fn begin() -> (PrivatePodman, Site) {
     let podman = PrivatePodman::start();
-    let site = Site::new().set("engine.url", &podman.url).set("engine.request_timeout_seconds", 3);
+    let site = Site::new().set("engine.url", &podman.url).set("engine.request_timeout_seconds", PATIENCE);
     podman.import(&image_with_fifo(&site.dir, "etc/passwd"), WEDGED);
     podman.import(&image_with_fifo(&site.dir, "trap"), TRAP);
     (podman, site)
@@ -107,10 +110,11 @@ async fn a_wedged_container_hurts_its_own_tenant_only() {
     hangs(client.post("/containers/moved/exec", json!({"command": "true"}))).await;
     let user = json!({"username": "student"});
     let (added, took) = timed(client.post("/containers/read/users", user.clone())).await;
-    assert!(matches!(added.status, 408 | 409) && took < Duration::from_secs(8), "{took:?}: {}", added.text());
+    assert!(matches!(added.status, 408 | 409) && took < Duration::from_secs(20), "{took:?}: {}", added.text());
     all_is_well(theirs, "first").await;
     let (listed, took) = timed(client.get("/containers")).await;
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // It waits for those that hang, for all of them at once.
+    assert!(took < Duration::from_secs(10), "{took:?}");
     let statuses: Vec<_> = listed.ok()["containers"]
         .as_array()
         .unwrap()
@@ -130,7 +134,7 @@ async fn a_wedged_container_hurts_its_own_tenant_only() {
     // Removals that hang hold what all removals share; repeating them must not take it all.
     let (removal, took) = timed(client.delete("/containers/stuck?force=true")).await;
     // 409 where it waited for its turn behind one who looks at it.
-    assert!(matches!(removal.status, 408 | 409) && took < Duration::from_secs(8), "{took:?}: {}", removal.text());
+    assert!(matches!(removal.status, 408 | 409) && took < Duration::from_secs(20), "{took:?}: {}", removal.text());
     let storm: Vec<_> = (0..30)
         .map(|number| {
             let (client, user) = (client.clone(), user.clone());
@@ -175,7 +179,7 @@ async fn a_wedged_container_hurts_its_own_tenant_only() {
     all_is_well(theirs, "last").await;
     assert_eq!(theirs.used().await["containers"], 0);
     eprintln!("healed after {:?}, all in {:?}", healed.elapsed(), begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(180), "{:?}", begun.elapsed());
 }
 
 /// Podman measures no volume while a container of anybody's hangs. Whoever fills one meanwhile is stopped all the same.
@@ -227,7 +231,7 @@ async fn files_of_a_wedged_container_hurt_its_own_tenant_only() {
         let client = client.clone();
         asked.spawn(async move {
             let (answer, took) = timed(client.call(method, &path, body)).await;
-            assert!(took < Duration::from_secs(20), "{method} {path}: {took:?}");
+            assert!(took < Duration::from_secs(40), "{method} {path}: {took:?}");
             assert!(matches!(answer.status, 200 | 404 | 408 | 409 | 429), "{method} {path}: {}", answer.text());
         });
     }
@@ -261,7 +265,7 @@ async fn a_wedged_container_holds_up_nobodys_end() {
     // Five: a tenant has half the workers.
     let names = [0, 1, 2, 3, 4].map(|number| format!("stuck{number}"));
     for name in &names {
-        client.create(json!({"image": WEDGED, "name": name, "start": false, "expires_in": 12})).await;
+        client.create(json!({"image": WEDGED, "name": name, "start": false, "expires_in": 24})).await;
     }
     // A tenant starts two at once.
     for pair in names.chunks(2) {
@@ -289,7 +293,7 @@ async fn a_wedged_container_holds_up_nobodys_end() {
         eventually(&path, || async { (theirs.get(&path).await.status == 404).then_some(()) }).await;
         late.push(begun.elapsed().saturating_sub(Duration::from_secs(seconds)));
     }
-    assert!(late.iter().all(|late| *late < Duration::from_secs(4)), "expired so much too late: {late:?}");
+    assert!(late.iter().all(|late| *late < Duration::from_secs(8)), "expired so much too late: {late:?}");
     all_is_well(&theirs, "usual").await;
 
     // Podman removes no network while anything is stuck, so the last of the deletion waits for the cure.

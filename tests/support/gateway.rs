@@ -95,6 +95,11 @@ pub fn unique() -> String {
     format!("t{:012x}", rand::random::<u64>() & 0xffff_ffff_ffff)
 }
 
+/// The first of four host ports that are hardly another test's.
+pub fn ports_of_its_own() -> u16 {
+    10_000 + rand::random::<u16>() % 1500 * 4
+}
+
 impl Site {
     /// The defaults, but for cheap password hashing and rates that no test meets by accident.
     pub fn new() -> Self {
@@ -113,8 +118,9 @@ impl Site {
         std::fs::write(dir.join("podgate.toml"), config).expect("a configuration");
         let site = Self { dir, variables: BTreeMap::new(), listeners: 1, tenants: RefCell::default(), postgres: None };
         // Installations that share a host share its ports; those of one do not know what another chose.
-        let first = 20_000 + rand::random::<u16>() % 200 * 50;
-        site.set("profiles.default.auto_ports", format!("{first}-{}", first + 49))
+        // Below those that Linux gives to whoever asks for none, and beside `ports_of_its_own`.
+        let first = 16_000 + rand::random::<u16>() % 1600 * 10;
+        site.set("profiles.default.auto_ports", format!("{first}-{}", first + 9))
     }
 
     /// On a database of its own in the PostgreSQL of the tests.
@@ -276,7 +282,7 @@ impl Site {
             }
         });
         let mut gateway = Gateway { child, addresses: Vec::new(), log };
-        for _ in 0..500 {
+        for _ in 0..1500 {
             let addresses = listening(&gateway.log());
             if addresses.len() == self.listeners {
                 gateway.addresses = addresses;

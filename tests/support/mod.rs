@@ -31,7 +31,7 @@ pub const BUSYBOX: &str = "localhost/podgate-busybox:latest";
 pub const STATIC: &str = "localhost/podgate-static:latest";
 
 /// Long enough for anything that will come at all, on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again until there is something.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
