@@ -40,7 +40,7 @@ async fn output_past_the_bound_is_cut() {
     client.create_sleeping("c").await;
     let begun = Instant::now();
     let done = client.post("/containers/c/exec", json!({"command": "yes"})).await.ok()["execution"].clone();
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(25));
     assert_eq!((&done["truncated"], &done["timed_out"]), (&json!(true), &json!(false)));
     assert_eq!((&done["success"], &done["exit_code"]), (&json!(false), &json!(-1)));
     assert_eq!(done["output"].as_str().unwrap(), "y\n".repeat(1000));

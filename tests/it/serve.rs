@@ -52,7 +52,7 @@ async fn slow_headers_end_the_connection() {
         }
     };
     let (silent, half, ()) = tokio::join!(silent, half, dripping);
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     for answer in [silent, half] {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
@@ -69,7 +69,7 @@ async fn slow_bodies_get_408() {
     );
     let begun = Instant::now();
     let answer = talk(story.client.address, head.as_bytes()).await;
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     assert_eq!((&body["error"]["code"], &body["error"]["type"]), (&json!(408), &json!("ValidationError")), "{body}");
@@ -172,7 +172,7 @@ async fn what_never_finishes_is_cut() {
     let begun = Instant::now();
     story.gateway.terminate();
     assert_eq!(story.gateway.ended().await.code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 /// A TLS connection that trusts nothing but this certificate.

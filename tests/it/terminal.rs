@@ -262,7 +262,7 @@ async fn whatever_ends_a_terminal_nothing_is_left() {
     let mark = marker();
     let (peer, session) = begin(client, &mark).await;
     peer.leave().await;
-    nothing(&mark, 10).await;
+    nothing(&mark, 20).await;
     client.upgrade(&query(&[("session", &session)]), &[]).await.err().unwrap().refused(404, "PodmanAPIError");
     // Who opened it is out, while connected or not.
     let login = story.tenant.login("operator");
@@ -277,14 +277,14 @@ async fn whatever_ends_a_terminal_nothing_is_left() {
         } else {
             drop(peer);
         }
-        nothing(&mark, 10).await;
+        nothing(&mark, 20).await;
     }
     // The container stops under it.
     let mark = marker();
     let (mut peer, _) = begin(client, &mark).await;
     client.post("/containers/web/stop?timeout=0", json!(null)).await.ok();
     assert_eq!(peer.word().await["type"], "exit");
-    nothing(&mark, 10).await;
+    nothing(&mark, 20).await;
     client.post("/containers/web/start", json!(null)).await.ok();
     // The gateway ends.
     let mark = marker();
@@ -292,7 +292,7 @@ async fn whatever_ends_a_terminal_nothing_is_left() {
     story.gateway.terminate();
     assert_eq!(peer.closed().await.0, 1001);
     assert!(story.gateway.ended().await.success());
-    nothing(&mark, 10).await;
+    nothing(&mark, 20).await;
 }
 
 /// A connection that breaks without a word holds the terminal for half a minute, and no longer.
