@@ -177,6 +177,11 @@ impl From<crate::config::Mistakes> for Failure {
     }
 }
 
+/// Threads that serve, where there are as many processors. Each keeps a heap of its own, and in it what it once needed:
+/// after 300 commands that said too much, 16 at a time, one had 176 MiB of its own with 16 threads, and 81 with 4.
+/// They pass on what others say; what takes long, such as a password's hash, has threads of its own.
+const MOST_WORKERS: usize = 4;
+
 /// Runs the command and says how it went.
 pub fn run(arguments: Arguments) -> ExitCode {
     // A command needs no threads to share its work. Where the system gives no more of them, several would wait for each
@@ -185,7 +190,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let outcome = runtime
+        .worker_threads(processors.min(MOST_WORKERS))
         .enable_all()
         .build()
         .map_err(|error| Failure::Other(Error::internal(error)))
