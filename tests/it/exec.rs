@@ -49,7 +49,7 @@ async fn output_past_the_bound_is_cut() {
 #[tokio::test]
 async fn a_command_that_does_not_end_is_answered_for() {
     // As long as a busy machine may take to begin it.
-    let Story { client, .. } = &Story::at(Site::new().variable("REQUEST_TIMEOUT", "6")).await;
+    let Story { client, .. } = &Story::at(Site::new().variable("REQUEST_TIMEOUT", "15")).await;
     client.create_sleeping("c").await;
     let begun = Instant::now();
     let body = json!({"command": "echo begun; sleep 60; echo never"});
@@ -177,12 +177,12 @@ async fn wrong_requests_are_told_all_that_is_wrong() {
 
 #[tokio::test]
 async fn a_command_has_its_own_time() {
-    let site = Site::new().variable("REQUEST_TIMEOUT", "6").set("profiles.default.exec_seconds", 1);
+    let site = Site::new().variable("REQUEST_TIMEOUT", "12").set("profiles.default.exec_seconds", 1);
     let Story { client, .. } = &Story::at(site).await;
     client.create_sleeping("c").await;
     let done = async |body: Value| client.post("/containers/c/exec", body).await.ok()["execution"].clone();
     // Longer than any operation may take, where it was asked for.
-    let long = done(json!({"command": "sleep 8; echo done", "timeout": 60})).await;
+    let long = done(json!({"command": "sleep 15; echo done", "timeout": 60})).await;
     assert_eq!((&long["output"], &long["timed_out"]), (&json!("done\n"), &json!(false)));
     // Without, the profile's default, which is less.
     let short = done(json!({"command": "sleep 60"})).await;
