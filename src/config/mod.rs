@@ -176,6 +176,12 @@ impl<T> Secret<T> {
     }
 }
 
+impl<T> From<T> for Secret<T> {
+    fn from(text: T) -> Self {
+        Self(text)
+    }
+}
+
 impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
@@ -353,7 +359,9 @@ fn yes() -> bool {
 
 fn slugs<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<TenantSlug>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
-    names.iter().map(|name| TenantSlug::parse(name).map_err(serde::de::Error::custom)).collect()
+    let parse =
+        |name: &String| TenantSlug::parse(name).map_err(|why| serde::de::Error::custom(format!("{name:?}: {why}")));
+    names.iter().map(parse).collect()
 }
 
 /// When containers go by themselves.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::auth::Authenticator;
 use crate::config;
-use crate::domain::Kind;
+use crate::domain::{Error, Kind, Result};
 use crate::lifecycle::{Lifecycle, Reconciled};
 use crate::limit::Budgets;
 use crate::metrics::{Metrics, Went};
@@ -28,6 +28,10 @@ const AWAY: Duration = Duration::from_secs(2);
 const EVENTS_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at how fast tenants may ask.
 const RATES_PAUSE: Duration = Duration::from_secs(1);
+/// How long a question to the store may take, and a round of work: what takes longer waits for a connection that was lost
+/// without a word, and is begun anew.
+const ASKING: Duration = Duration::from_secs(5);
+const ROUND: Duration = Duration::from_secs(600);
 /// Between two bites of the round over all containers.
 const BITE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -36,7 +40,7 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant, metrics: Metric
     let mut away = false;
     let mut orphans_left = true;
     loop {
-        let pause = match lifecycle.reconcile(&grant).await {
+        let pause = match within(ROUND, lifecycle.reconcile(&grant)).await {
             Ok(Reconciled { rows, failed }) => {
                 metrics.reconciled(if failed > 0 { Went::Badly } else { Went::Well }, rows, failed);
                 if away || rows + failed > 0 {
@@ -118,7 +122,7 @@ pub async fn watch(lifecycle: Lifecycle, grant: SystemGrant) {
         let mut cursor = String::new();
         loop {
             tokio::time::sleep(BITE_PAUSE).await;
-            match lifecycle.look_at_some(&grant, &cursor).await {
+            match within(ROUND, lifecycle.look_at_some(&grant, &cursor)).await {
                 Ok(next) => cursor = next,
                 Err(error) => tracing::warn!(?error, "containers could not be looked at"),
             }
@@ -132,7 +136,7 @@ pub async fn measure(lifecycle: Lifecycle, grant: SystemGrant, survey_every: Dur
     let volumes = async {
         loop {
             let begun = Instant::now();
-            if let Err(error) = lifecycle.measure_volumes(&grant).await {
+            if let Err(error) = within(ROUND, lifecycle.measure_volumes(&grant)).await {
                 tracing::debug!(?error, "volumes could not be measured");
             }
             // No container is locked for long, so that the disk's share is what counts.
@@ -146,10 +150,10 @@ pub async fn measure(lifecycle: Lifecycle, grant: SystemGrant, survey_every: Dur
 pub async fn sweep(lifecycle: Lifecycle, grant: SystemGrant) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if let Err(error) = lifecycle.expire(&grant).await {
+        if let Err(error) = within(ASKING, lifecycle.expire(&grant)).await {
             tracing::warn!(?error, "expired containers could not be looked for");
         }
-        if let Err(error) = lifecycle.delete_marked_tenants(&grant).await {
+        if let Err(error) = within(ROUND, lifecycle.delete_marked_tenants(&grant)).await {
             tracing::warn!(?error, "deleted tenants could not be looked for");
         }
     }
@@ -174,29 +178,31 @@ pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempo
     let beating = async {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            if let Err(error) = store.beat().await {
+            if let Err(error) = within(ASKING, store.beat()).await {
                 tracing::warn!(?error, "the store does not hear that this gateway lives");
             }
-            if let Err(error) = auth.renew_keys().await {
+            if let Err(error) = within(ASKING, auth.renew_keys()).await {
                 tracing::warn!(?error, "the signing keys could not be read");
             }
         }
     };
     let forgetting = async {
         loop {
-            if let Err(error) = store.forget_old_sessions().await {
+            if let Err(error) = within(ROUND, store.forget_old_sessions()).await {
                 tracing::warn!(?error, "sessions whose time is over could not be forgotten");
             }
-            if let Err(error) = store.forget_old_events().await {
+            if let Err(error) = within(ROUND, store.forget_old_events()).await {
                 tracing::warn!(?error, "events whose time is over could not be forgotten");
             }
-            if let Err(error) = store.forget_old_tickets().await {
+            if let Err(error) = within(ROUND, store.forget_old_tickets()).await {
                 tracing::warn!(?error, "tickets whose time is over could not be forgotten");
             }
-            if let Err(error) = store.abandon_lost_keys().await {
+            if let Err(error) = within(ROUND, store.abandon_lost_keys()).await {
                 tracing::warn!(?error, "idempotency keys that were left could not be looked for");
             }
-            if let Err(error) = store.forget_old_keys(idempotency.kept, idempotency.keys_per_tenant).await {
+            if let Err(error) =
+                within(ROUND, store.forget_old_keys(idempotency.kept, idempotency.keys_per_tenant)).await
+            {
                 tracing::warn!(?error, "idempotency keys whose time is over could not be forgotten");
             }
             tokio::time::sleep(SETTLED).await;
@@ -220,6 +226,12 @@ pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempo
     tokio::join!(beating, forgetting, keeping_room);
 }
 
+/// `StoreDown` if it takes longer. Whatever is begun here may be cut at any step, as at the gateway's end.
+async fn within<T>(patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Err(Error::new(Kind::StoreDown, "it takes too long"));
+    tokio::time::timeout(patience, work).await.unwrap_or_else(late)
+}
+
 /// Tells listeners what happens, for ever.
 pub async fn tell_events(lifecycle: Lifecycle) {
     lifecycle.tell_events().await;
@@ -229,7 +241,9 @@ pub async fn tell_events(lifecycle: Lifecycle) {
 pub async fn check_streams(streams: Streams) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        streams.check().await;
+        if tokio::time::timeout(ASKING, streams.check()).await.is_err() {
+            tracing::warn!("whether streams may go on could not be asked in time");
+        }
     }
 }
 

@@ -8,12 +8,14 @@ use futures_util::{Stream, stream};
 use tokio::sync::watch;
 
 use super::Lifecycle;
-use crate::domain::{Result, Tenant};
+use crate::domain::{Error, Kind, Result, Tenant};
 use crate::policy::grant::TenantGrant;
 use crate::store::{Event, Store};
 
 /// How often it is asked whether another gateway noted something.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long an answer may take.
+const ASK_PATIENCE: Duration = Duration::from_secs(5);
 /// How many events are read at once.
 const SOME: i64 = 100;
 
@@ -85,7 +87,8 @@ impl Lifecycle {
                 all.keys().cloned().collect()
             };
             let ids: Vec<&str> = tenants.iter().map(String::as_str).collect();
-            match self.store.last_events(&ids).await {
+            let last = tokio::time::timeout(ASK_PATIENCE, self.store.last_events(&ids)).await;
+            match last.unwrap_or_else(|_| Err(Error::new(Kind::StoreDown, "the store takes too long"))) {
                 Ok(last) => {
                     let all = self.listeners.lock();
                     for (tell, number) in last.into_iter().filter_map(|(id, number)| Some((all.get(&id)?, number))) {

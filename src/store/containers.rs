@@ -240,7 +240,7 @@ impl Store {
              ORDER BY c.created_ms, c.id"
         ))
         .bind(&*self.gateway)
-        .bind(self.living_since())
+        .bind(self.living_since(&self.pool).await?)
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Row::into_container).collect()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, ConnectOptions};
 
+use super::gateways::POSTGRES_NOW;
 use super::{MIGRATIONS, Store, sqlite_url};
 use crate::config;
 use crate::domain::{Error, Result};
@@ -20,6 +21,8 @@ pub struct Examined {
     pub unknown: usize,
     /// When a gateway was last heard, milliseconds since 1970; 0 if never.
     pub last_heard_ms: i64,
+    /// The database's own time, where it may be on another host.
+    pub clock_ms: Option<i64>,
 }
 
 impl Store {
@@ -41,10 +44,12 @@ impl Store {
         let done: BTreeSet<i64> = done.into_iter().collect();
         let known: BTreeSet<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
         let heard = sqlx::query_scalar("SELECT COALESCE(MAX(seen_ms), 0) FROM gateways").fetch_one(&pool).await;
+        let clock_ms = if is_postgres { Some(sqlx::query_scalar(POSTGRES_NOW).fetch_one(&pool).await?) } else { None };
         Ok(Some(Examined {
             pending: known.difference(&done).count(),
             unknown: done.difference(&known).count(),
             last_heard_ms: heard.unwrap_or(0),
+            clock_ms,
         }))
     }
 }

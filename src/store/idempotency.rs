@@ -120,7 +120,7 @@ impl Store {
             if let (Some(status), Some(body)) = (row.status.and_then(|status| status.try_into().ok()), row.answer) {
                 return Ok(Claimed::Answered { status, body });
             }
-            if row.gateway != *self.gateway && row.gateway_seen_ms > self.living_since() {
+            if row.gateway != *self.gateway && row.gateway_seen_ms > self.living_since(&mut *tx).await? {
                 return Ok(Claimed::Unfinished);
             }
             // Nobody works on it: the gateway that did is dead, or the try ended without anybody knowing how.
@@ -189,7 +189,7 @@ impl Store {
                AND (answer IS NOT NULL OR gateway NOT IN (SELECT id FROM gateways WHERE seen_ms > $2))",
         )
         .bind(self.before(kept))
-        .bind(self.living_since())
+        .bind(self.living_since(&self.pool).await?)
         .execute(&self.pool)
         .await?;
         sqlx::query(

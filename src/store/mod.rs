@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::{Any, AnyPool, ConnectOptions, Executor, Transaction};
+use sqlx::{Any, AnyPool, ConnectOptions, Connection, Executor, Transaction};
 use tokio::sync::Notify;
 
 use crate::config::{self, Live};
@@ -67,6 +67,9 @@ pub use tenants::{ImagePolicy, TenantMeans};
 pub use tickets::Ticket;
 pub use volumes::Volume;
 
+/// How long a connection that was idle may take to say that it is still one.
+const PROOF_PATIENCE: Duration = Duration::from_secs(1);
+
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 
 /// A handle on the database; cheap to clone.
@@ -81,6 +84,7 @@ pub struct Store {
     in_flight: stored::InFlight,
     metrics: Metrics,
     audit: audit::Audit,
+    clock_is_off: gateways::ClockIsOff,
     world: World,
 }
 
@@ -126,6 +130,14 @@ impl Store {
         let failed = |error: String| Error::new(Kind::StoreDown, "the store cannot be opened").because(error);
         sqlx::any::install_default_drivers();
         let mut pool = AnyPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5));
+        // One that was lost without a word would never answer.
+        pool = pool.test_before_acquire(false).before_acquire(|connection, _| {
+            Box::pin(async move {
+                let lost = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+                tokio::time::timeout(PROOF_PATIENCE, connection.ping()).await.map_err(lost)??;
+                Ok(true)
+            })
+        });
         let (url, is_postgres) = match place {
             config::Store::Sqlite(path) => {
                 private_file(path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
@@ -155,6 +167,7 @@ impl Store {
             in_flight: stored::InFlight::default(),
             metrics,
             audit,
+            clock_is_off: gateways::ClockIsOff::default(),
             world,
         })
     }

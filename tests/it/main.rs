@@ -53,6 +53,7 @@ mod life;
 mod limits;
 mod lists;
 mod logs;
+mod lost_database;
 mod oauth;
 mod operations;
 mod orphans;

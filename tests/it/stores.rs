@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use podgate::config;
+use podgate::domain::World;
+use podgate::store::Store;
 use serde_json::json;
 
-use crate::support::gateway::PASSWORD;
+use crate::support::gateway::{PASSWORD, unique};
 use crate::support::{Ledger, Site, Story, eventually};
 
 /// Everything that writes to the store, once.
@@ -185,4 +188,31 @@ async fn a_gateway_that_starts_leaves_the_others_work_alone() {
     drop(other);
     let _other = beside.start().await;
     eventually("that it is taken back", || async { (ledger.count("containers").await == 0).then_some(()) }).await;
+}
+
+/// Hosts have clocks of their own: one that is ahead takes a living gateway for no dead one, and its own beats do not keep it
+/// alive in the future.
+#[tokio::test]
+async fn gateways_whose_clocks_differ_leave_each_others_work_alone() {
+    let story = Story::at(Site::on_postgres().await).await;
+    story.client.create_sleeping("web").await;
+    let ledger = Ledger::of(&story.site).await;
+    ledger.execute("UPDATE containers SET state = 'creating'").await;
+    #[allow(clippy::disallowed_methods)]
+    let ahead = World { now: || time::OffsetDateTime::now_utc() + time::Duration::seconds(25), new_id: unique };
+    #[allow(clippy::disallowed_methods)]
+    let behind = World { now: || time::OffsetDateTime::now_utc() - time::Duration::seconds(25), new_id: unique };
+    for (gateway, world) in [("ahead", ahead), ("behind", behind)] {
+        let place = config::Store::Postgres(story.site.database().into());
+        let metrics = podgate::metrics::Metrics::new();
+        let store = Store::open(&place, gateway.into(), Default::default(), metrics, world).await.unwrap();
+        store.beat().await.unwrap();
+        assert_eq!(store.unsettled_containers().await.unwrap().len(), 0, "{gateway}");
+        assert!(store.gateway_lives(&std::fs::read_to_string(story.site.data("gateway-id")).unwrap()).await.unwrap());
+        let seen = "SELECT seen_ms FROM gateways WHERE id = $1";
+        let seen: i64 = sqlx::query_scalar(seen).bind(gateway).fetch_one(&ledger.0).await.unwrap();
+        let apart = (podgate::app::world().now_ms() - seen).abs();
+        assert!(apart < 20_000, "{gateway} was heard {apart} ms from now");
+    }
+    ledger.execute("UPDATE containers SET state = 'ready'").await;
 }

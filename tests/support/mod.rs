@@ -1,5 +1,6 @@
 //! What the stories stand on: gateways as child processes, a client, and the real Podman beside them.
 
+pub mod between;
 pub mod client;
 pub mod files;
 pub mod forwarder;

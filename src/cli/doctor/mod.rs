@@ -85,7 +85,7 @@ pub(super) async fn run(file: Option<PathBuf>, json: bool) -> Result<(), Failure
         let all = serde_json::json!({"checks": report.0, "failed": failed, "warned": warned});
         print_json(&all)?;
     } else {
-        print(&report.text());
+        print(&report.text())?;
     }
     match report.count(Level::Fail) {
         0 => Ok(()),

@@ -9,6 +9,9 @@ use crate::store::Store;
 /// A gateway that was heard so much later than now has another idea of the time, or we have.
 const SKEW_MS: i64 = 30_000;
 
+/// The database's clock may differ by so many seconds.
+const APART_SECONDS: i64 = 5;
+
 /// Gives the store where it can be used as it is.
 pub(super) async fn examine(config: &Config, world: World, report: &mut Report) -> Option<Store> {
     const CHECK: &str = "store";
@@ -44,7 +47,13 @@ pub(super) async fn examine(config: &Config, world: World, report: &mut Report) 
         return None;
     }
     report.ok(CHECK, format!("{place} is writable and up to date"));
-    if found.last_heard_ms > world.now_ms() + SKEW_MS {
+    let now = world.now_ms();
+    if let Some(apart) = found.clock_ms.map(|clock| (now - clock) / 1000).filter(|apart| apart.abs() > APART_SECONDS) {
+        let word = if apart > 0 { "ahead of" } else { "behind" };
+        let message = format!("this host's clock is {} s {word} the database's", apart.abs());
+        report.fail("clock", message, "set both by NTP; tokens and expiry times depend on it");
+    }
+    if found.last_heard_ms > now + SKEW_MS {
         let message = "a gateway was heard in the future: its clock is ahead, or this one is behind";
         report.fail("clock", message, "set both by NTP; tokens and expiry times depend on it");
     }

@@ -5,12 +5,18 @@
 //! before it. What changes the store is never on the disk before its entry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Transaction};
 
 use super::record::{COLUMN_COUNT, COLUMNS, Record, Row, genesis};
 use crate::domain::{Error, Kind, Result};
 use crate::store::POSTGRES_LOCK;
+
+/// How long one transaction may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a connection may take to say that it is still one.
+const PROOF_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which intent an outcome is of.
 pub(super) enum Intent {
@@ -48,7 +54,8 @@ pub(super) struct Chain {
 
 impl Chain {
     /// Adds rows at the end, all or none, and waits for the disk or not. Where the end is, is read each time: the command
-    /// line adds to the same chain.
+    /// line adds to the same chain. Whatever fails or takes too long costs the line: a connection that was lost without a
+    /// word would be waited for each time.
     pub(super) async fn append(
         &self,
         line: &mut Line,
@@ -56,10 +63,12 @@ impl Chain {
         copied: i64,
         waits_for_disk: bool,
     ) -> Result<Vec<Row>> {
-        let appended = match self.begin(line, waits_for_disk).await {
-            Ok(tx) => self.append_in(tx, records, copied).await,
-            Err(error) => Err(error),
+        let appending = async {
+            let tx = self.begin(line, waits_for_disk).await?;
+            self.append_in(tx, records, copied).await
         };
+        let late = |_| Err(Error::new(Kind::StoreDown, "the store takes too long"));
+        let appended = tokio::time::timeout(PATIENCE, appending).await.unwrap_or_else(late);
         if appended.is_err() {
             *line = Line::default();
         }
@@ -101,7 +110,7 @@ impl Chain {
             (false, true) => "PRAGMA synchronous = FULL",
             (false, false) => "PRAGMA synchronous = NORMAL",
         };
-        connection.execute(setting).await.is_ok()
+        tokio::time::timeout(PROOF_PATIENCE, connection.execute(setting)).await.is_ok_and(|set| set.is_ok())
     }
 
     async fn append_in(

@@ -18,7 +18,7 @@ impl Store {
             "SELECT chain FROM audit_chains WHERE chain NOT IN (SELECT id FROM gateways WHERE id <> $1 AND seen_ms > $2)",
         )
         .bind(&*self.gateway)
-        .bind(self.living_since())
+        .bind(self.living_since(&self.pool).await?)
         .fetch_all(&self.pool)
         .await?;
         let mut gone = 0;

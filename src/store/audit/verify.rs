@@ -43,7 +43,7 @@ impl Store {
     }
 
     /// All rows as lines of the copy, chain by chain.
-    pub async fn export_audit(&self, mut print: impl FnMut(&str)) -> Result<()> {
+    pub async fn export_audit(&self, mut print: impl FnMut(&str) -> Result<()>) -> Result<()> {
         let mut tx = self.snapshot().await?;
         let chains: Vec<String> =
             sqlx::query_scalar("SELECT chain FROM audit_chains ORDER BY chain").fetch_all(&mut *tx).await?;
@@ -53,7 +53,7 @@ impl Store {
                 let rows = rows_after(&mut *tx, &chain, after, BITE).await?;
                 let Some(last) = rows.last() else { break };
                 after = last.sequence;
-                rows.iter().for_each(|row| print(&row.line()));
+                rows.iter().try_for_each(|row| print(&row.line()))?;
             }
         }
         Ok(tx.rollback().await?)
@@ -129,10 +129,16 @@ struct Line {
     detail: Option<String>,
 }
 
+fn no_row((number, _): (usize, String)) -> Finding {
+    Finding { chain: String::new(), what: format!("line {}: is no row", number + 1) }
+}
+
 /// Looks at the lines of a copy; gives what it has of each chain, to compare the store with.
 pub fn verify_copy(lines: impl Iterator<Item = std::io::Result<String>>) -> Result<(Report, Noted)> {
     let (mut report, mut noted) = (Report::default(), Noted::default());
     let mut checks: BTreeMap<String, Check> = BTreeMap::new();
+    // What a full disk or a crash cut off is written once more, whole, behind it.
+    let mut cut: Option<(usize, String)> = None;
     for (number, line) in lines.enumerate() {
         let line = line.map_err(|error| Error::invalid(format!("the copy cannot be read: {error}")))?;
         let parsed = without_hash(&line).and_then(|(text, hash)| {
@@ -140,12 +146,12 @@ pub fn verify_copy(lines: impl Iterator<Item = std::io::Result<String>>) -> Resu
             Some((known, digest(&text) == hash, hash.to_owned()))
         });
         let Some((known, is_whole, hash)) = parsed else {
-            // One that was cut off is there once more, whole.
-            let what = format!("line {}: is no row", number + 1);
-            report.findings.push(Finding { chain: String::new(), what });
+            report.findings.extend(cut.replace((number, line)).map(no_row));
             continue;
         };
         report.rows += 1;
+        // Where it was cut, a character may have been.
+        cut.take_if(|(_, half)| half.len() > 1 && line.starts_with(half.trim_end_matches(char::REPLACEMENT_CHARACTER)));
         let check = checks.entry(known.chain.clone()).or_insert_with(|| Check::new(&known.chain, &Noted::default()));
         let is_again = check.last.as_ref().is_some_and(|(last, _)| known.sequence <= *last)
             && noted.0.get(&known.chain).and_then(|seen| seen.get(&known.sequence)) == Some(&hash);
@@ -161,6 +167,7 @@ pub fn verify_copy(lines: impl Iterator<Item = std::io::Result<String>>) -> Resu
         });
         noted.add(Head { chain: known.chain, sequence: known.sequence, hash });
     }
+    report.findings.extend(cut.map(no_row));
     for mut check in checks.into_values() {
         check.changed.clone().into_iter().for_each(|sequence| check.find(sequence, "was changed"));
         report.findings.extend(check.finish(None, None));
@@ -170,6 +177,8 @@ pub fn verify_copy(lines: impl Iterator<Item = std::io::Result<String>>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
     use crate::store::audit::record::Record;
 
@@ -211,5 +220,23 @@ mod tests {
         assert_eq!(findings(&forged), ["row 6: does not follow row 5 as it is: one of the two was replaced"]);
         let torn = whole.iter().map(|row| Ok(row.line())).chain([Ok("{\"chain\":\"c\",\"seq".to_owned())]);
         assert_eq!(verify_copy(torn).unwrap().0.findings[0].what, "line 10: is no row");
+    }
+
+    #[test]
+    fn half_a_line_that_is_there_again_is_no_finding() {
+        let found = |lines: Vec<String>| {
+            let lines = lines.into_iter().map(Ok);
+            verify_copy(lines).unwrap().0.findings.into_iter().map(|finding| finding.what).collect::<Vec<_>>()
+        };
+        let lines: Vec<String> = chain(6).iter().map(Row::line).collect();
+        // Rows 3 and 4 were to be written at once, and the disk was full within the second of them.
+        let half = format!("{}\u{fffd}", &lines[3][..90]);
+        let torn = [&lines[..3], from_ref(&half), &lines[2..]].concat();
+        assert_eq!(found(torn), [] as [&str; 0]);
+        let lost = [&lines[..3], from_ref(&half)].concat();
+        assert_eq!(found(lost), ["line 4: is no row"]);
+        let twice = [&lines[..3], &["nonsense".to_owned(), half], &lines[2..]].concat();
+        assert_eq!(found(twice), ["line 4: is no row"]);
+        assert_eq!(found([&lines[..3], &[String::new()], &lines[3..]].concat()), ["line 4: is no row"]);
     }
 }

@@ -24,8 +24,6 @@ const MOST_KEPT: usize = 10_000;
 const LINGER: Duration = Duration::from_millis(50);
 /// Between two attempts to write what is kept.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long one transaction may take.
-const APPEND_PATIENCE: Duration = Duration::from_secs(8);
 /// How long somebody waits for an entry.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a reader waits for outcomes.
@@ -208,11 +206,9 @@ impl Writer {
         self.write_kept().await;
         self.copy.advance(&self.chain, &[]).await;
         if self.disk.behind_since.is_some() {
-            let reached = tokio::time::timeout(APPEND_PATIENCE, self.chain.reach_disk(&mut self.line)).await;
-            match reached {
-                Ok(Ok(())) => self.disk.written(true),
-                Ok(Err(error)) => self.complain(&error),
-                Err(_) => {}
+            match self.chain.reach_disk(&mut self.line).await {
+                Ok(()) => self.disk.written(true),
+                Err(error) => self.complain(&error),
             }
         }
     }
@@ -281,9 +277,7 @@ impl Writer {
         };
         let records = batch.iter().map(|waiting| (waiting.record.clone(), intent(waiting))).collect();
         let on_disk = self.disk.is_due();
-        let append = self.chain.append(&mut self.line, records, self.copy.position(), on_disk);
-        let late = |_| Error::new(Kind::StoreDown, "the store takes too long");
-        let appended = tokio::time::timeout(APPEND_PATIENCE, append).await.map_err(late)?;
+        let appended = self.chain.append(&mut self.line, records, self.copy.position(), on_disk).await;
         if appended.is_ok() {
             self.disk.written(on_disk);
         }

@@ -80,7 +80,7 @@ impl Store {
     async fn nobody_works_here(&self, tx: &mut Transaction<'static, sqlx::Any>) -> Result<()> {
         let living: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM gateways WHERE id <> $1 AND seen_ms > $2")
             .bind(&*self.gateway)
-            .bind(self.living_since())
+            .bind(self.living_since(&mut **tx).await?)
             .fetch_one(&mut **tx)
             .await?;
         if living == 0 {

@@ -1,0 +1,52 @@
+//! Connections to the database that are lost without a word: no end, no reset, no answer, as after a failover behind an
+//! address or behind a router that forgot them.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::between::Between;
+use crate::support::{Ledger, Site, Story, eventually};
+
+/// On threads of their own: the way to the database must go on while a command is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_go_on_without_the_connections_that_were_lost() {
+    let mut site = Site::on_postgres().await;
+    let between = Between::start(&site.database()).await;
+    site.put("store.url", &between.url);
+    let story = Story::at(site).await;
+    let (client, ledger) = (&story.client, Ledger::of(&story.site).await);
+    client.create_sleeping("web").await;
+    // So that more of them stand than the log's own.
+    let asked: Vec<_> = (0..6)
+        .map(|_| {
+            tokio::spawn({
+                let client = client.clone();
+                async move { client.get("/usage").await.ok() }
+            })
+        })
+        .collect();
+    for one in asked {
+        one.await.unwrap();
+    }
+    between.freeze_what_stands();
+
+    let heard =
+        async || -> i64 { sqlx::query_scalar("SELECT MAX(seen_ms) FROM gateways").fetch_one(&ledger.0).await.unwrap() };
+    let before = heard().await;
+    let work = async {
+        while client.post("/containers/web/exec", json!({"command": "touch /there"})).await.status != 200 {}
+        while client.post("/containers/web/stop?timeout=0", json!(null)).await.status != 200 {}
+    };
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("changes are possible again");
+    eventually("that the gateway is heard again", || async { (heard().await > before + 1000).then_some(()) }).await;
+    let client = story.gateway.client(&story.site.token(&story.tenant.login("operator")));
+    client.delete("/containers/web").await.ok();
+    assert_eq!(client.listed().await.len(), 0);
+    // What was done has its entry and its outcome, and the chain is whole.
+    let told = ledger.audited(0).await;
+    for verb in ["execInContainer", "stopContainer", "removeContainer"] {
+        assert!(told.iter().any(|one| one.brief()[1] == verb && one.brief()[3] == "success"), "{verb}: {told:?}");
+    }
+    story.site.run(&["audit", "verify"], "").succeeded();
+}
