@@ -50,6 +50,9 @@ pub struct ErrorType(pub &'static str);
 #[derive(Clone)]
 pub struct ErrorMessage(pub Cow<'static, str>);
 
+/// Seconds after which whatever is out of reach may be back.
+pub const RETRY_AFTER: u8 = 5;
+
 /// The envelope, with the headers that the kind of failure asks for.
 pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     let (status, type_name) = status_and_type(&error.kind);
@@ -76,7 +79,7 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
         Kind::Range(whole) => Some(("content-range", whole.clone())),
         Kind::RateLimited(seconds) => Some(("retry-after", seconds.to_string())),
         Kind::OverBudget(budget) => Some(("retry-after", budget.reset.to_string())),
-        Kind::EngineDown | Kind::StoreDown | Kind::IssuerDown => Some(("retry-after", "5".to_owned())),
+        Kind::EngineDown | Kind::StoreDown | Kind::IssuerDown => Some(("retry-after", RETRY_AFTER.to_string())),
         Kind::Unfinished => Some(("retry-after", "1".to_owned())),
         // RFC 6750, 3: without credentials the challenge names no error.
         Kind::Unauthenticated("") => Some(("www-authenticate", "Bearer realm=\"podgate\"".to_owned())),

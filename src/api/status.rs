@@ -7,6 +7,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi, ResponseContent};
 
 use super::caller::{Caller, Status as StatusScope};
+use super::error::RETRY_AFTER;
 use super::{Context, Tag};
 use crate::domain::timestamp;
 
@@ -37,7 +38,12 @@ enum HealthAnswer {
     Healthy(Json<HealthResponse>),
     /// Podman does not answer; operations on containers will fail.
     #[oai(status = 503)]
-    Unhealthy(Json<HealthResponse>),
+    Unhealthy(
+        Json<HealthResponse>,
+        /// Seconds to wait before asking again.
+        #[oai(header = "Retry-After")]
+        String,
+    ),
 }
 
 /// How busy the gateway is.
@@ -100,11 +106,8 @@ impl Status {
             })),
             Err(error) => {
                 tracing::warn!(?error, "Podman does not answer");
-                HealthAnswer::Unhealthy(Json(HealthResponse {
-                    status: "unhealthy".into(),
-                    podman: "disconnected".into(),
-                    timestamp,
-                }))
+                let body = HealthResponse { status: "unhealthy".into(), podman: "disconnected".into(), timestamp };
+                HealthAnswer::Unhealthy(Json(body), RETRY_AFTER.to_string())
             }
         }
     }

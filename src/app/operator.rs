@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
 use poem::http::header;
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
 
 use crate::config::{Config, Listen};
-use crate::domain::Result;
+use crate::domain::{Error, Kind, Result};
 use crate::engine::Engine;
 use crate::metrics::{CONTENT_TYPE, Metrics, Scrape};
 use crate::policy::Policy;
@@ -17,6 +20,9 @@ use crate::store::Store;
 
 /// How often what is looked up is looked up where the API tells it: its callers must not make Podman work.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// For how long an answer of `/readyz` is given again: anybody may ask for it, as often as they like.
+const READY_KEPT: Duration = Duration::from_secs(1);
 
 /// Whatever can be asked how it is.
 #[derive(Clone)]
@@ -29,10 +35,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Whether requests can be served: the store and Podman answer.
-    pub(super) async fn ready(&self) -> Result<()> {
-        self.store.ping().await?;
-        self.engine.ping().await
+    /// Whether requests can be served: the store and Podman answer. However they fail to, it is not the request's fault.
+    async fn ready(&self) -> Result<()> {
+        self.store.ping().await.map_err(|error| error.said(Kind::StoreDown, "the store does not answer"))?;
+        self.engine.ping().await.map_err(|error| error.said(Kind::EngineDown, "Podman does not answer"))
     }
 
     /// Looks up what is not counted all along.
@@ -92,10 +98,27 @@ pub(super) fn routes(watch: Watch) -> impl Endpoint {
         .map_to_response()
 }
 
-/// The answer of `/readyz`.
+/// When it was looked whether requests can be served, and why not.
+type Looked = (Instant, Option<Error>);
+
+/// The answer of `/readyz`. Whoever asks while it is looked up, and within a second, gets the same.
 pub(super) fn readiness(watch: Watch) -> impl Endpoint<Output = Response> {
+    let last: Arc<Mutex<Option<Looked>>> = Arc::default();
     poem::endpoint::make(move |_| {
-        let watch = watch.clone();
-        async move { watch.ready().await.map(|()| super::probe("ready")).map_err(poem::Error::from) }
+        let (watch, last) = (watch.clone(), Arc::clone(&last));
+        async move {
+            let mut last = last.lock().await;
+            let known = last.as_ref().filter(|(looked, _)| looked.elapsed() < READY_KEPT);
+            let why = match known {
+                Some((_, why)) => why.as_ref().map(Error::again),
+                None => {
+                    let why = watch.ready().await.err();
+                    let again = why.as_ref().map(Error::again);
+                    *last = Some((Instant::now(), why));
+                    again
+                }
+            };
+            why.map_or_else(|| Ok(super::probe("ready")), |why| Err(poem::Error::from(why)))
+        }
     })
 }

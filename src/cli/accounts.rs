@@ -90,8 +90,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let hash = auth.hash_password(password).await?;
             let entry = announce(&store, "createAccount", account(&store, &login).await?).await?;
             ended(&store, &entry, store.create_account(&login, role, &hash, None, &entry).await).await?;
-            print(&format!("account {login} created\n"));
-            Ok(())
+            Ok(print(&format!("account {login} created\n"))?)
         }
         Command::Role { which, role } => {
             change(which, AccountChange { role: Some(role), ..AccountChange::default() }).await
@@ -112,8 +111,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let entry =
                 announce_end(&store, "removeAccount", account(&store, &login).await?.with_id(&found.id)).await?;
             ended(&store, &entry, store.delete_account(&found, &entry).await).await?;
-            print(&format!("account {login} deleted\n"));
-            Ok(())
+            Ok(print(&format!("account {login} deleted\n"))?)
         }
     }
 }
@@ -130,8 +128,7 @@ async fn link(config: &Config, login: &Login, role: Role, name: &str, subject: &
     let entry = announce(&store, "createAccount", account(&store, login).await?).await?;
     let linked = store.link_account(login, role, (&issuer.issuer, subject), &entry).await;
     ended(&store, &entry, linked).await?;
-    print(&format!("account {login} created\n"));
-    Ok(())
+    Ok(print(&format!("account {login} created\n"))?)
 }
 
 async fn list(tenant: Option<TenantSlug>, json: bool, file: &ConfigFile) -> Result<(), Failure> {
@@ -157,7 +154,7 @@ async fn list(tenant: Option<TenantSlug>, json: bool, file: &ConfigFile) -> Resu
     }
     for one in accounts {
         let note = if one.disabled { " (disabled)" } else { "" };
-        print(&format!("{} {}{note}\n", one.login, one.role.as_str()));
+        print(&format!("{} {}{note}\n", one.login, one.role.as_str()))?;
     }
     Ok(())
 }
@@ -171,8 +168,7 @@ async fn change(Which { login, file }: Which, change: AccountChange) -> Result<(
         false => announce(&store, "changeAccount", object).await?,
     };
     ended(&store, &entry, store.change_account(&found, &change, &entry).await).await?;
-    print(&format!("account {login} changed\n"));
-    Ok(())
+    Ok(print(&format!("account {login} changed\n"))?)
 }
 
 async fn existing(store: &Store, login: &Login) -> Result<AccountInfo, Error> {

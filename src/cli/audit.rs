@@ -83,7 +83,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let Wanted { since, until, actor, verb, object, outcome, tenant, limit } = wanted;
             let filter = AuditFilter { since_ms: since, until_ms: until, actor, verb, object, outcome, tenant };
             for entry in store.audit_entries(None, &filter, None, limit).await? {
-                print(&format!("{}\n", entry.line()));
+                print(&format!("{}\n", entry.line()))?;
             }
             Ok(())
         }
@@ -99,15 +99,18 @@ async fn verify(store: &Store, heads: Vec<Head>, copy: Option<PathBuf>) -> Resul
     if let Some(path) = copy {
         let file = std::fs::File::open(&path);
         let file = file.map_err(|error| Error::new(Kind::NotFound, format!("{}: {error}", path.display())))?;
-        let (report, known) = verify_copy(std::io::BufReader::new(file).lines())?;
-        wrong += told(&path.display().to_string(), &report);
+        // A line that was cut off may end within a character.
+        let lines = std::io::BufReader::new(file).split(b'\n');
+        let lines = lines.map(|line| line.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+        let (report, known) = verify_copy(lines)?;
+        wrong += told(&path.display().to_string(), &report)?;
         noted = known;
     }
     heads.into_iter().for_each(|head| noted.add(head));
     let report = store.verify_audit(&noted).await?;
-    wrong += told("the database", &report);
+    wrong += told("the database", &report)?;
     for Head { chain, sequence, hash } in &report.heads {
-        print(&format!("{chain}:{sequence}:{hash}\n"));
+        print(&format!("{chain}:{sequence}:{hash}\n"))?;
     }
     if wrong == 0 {
         Ok(())
@@ -116,10 +119,10 @@ async fn verify(store: &Store, heads: Vec<Head>, copy: Option<PathBuf>) -> Resul
     }
 }
 
-fn told(place: &str, report: &Report) -> usize {
+fn told(place: &str, report: &Report) -> Result<usize, Error> {
     for Finding { chain, what } in &report.findings {
-        print(&format!("{place}: chain {chain}: {what}\n"));
+        print(&format!("{place}: chain {chain}: {what}\n"))?;
     }
-    print(&format!("{place}: {} rows, {} finding(s)\n", report.rows, report.findings.len()));
-    report.findings.len()
+    print(&format!("{place}: {} rows, {} finding(s)\n", report.rows, report.findings.len()))?;
+    Ok(report.findings.len())
 }

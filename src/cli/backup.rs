@@ -1,7 +1,7 @@
 //! `podgate backup`, `podgate restore`.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -45,9 +45,7 @@ pub(super) async fn backup(Backup { file, force, config }: Backup) -> Result<(),
         store.dump(&mut std::io::stdout().lock()).await?;
         return Ok(());
     }
-    if file.exists() && !force {
-        return Err(exists(&file).into());
-    }
+    let file = place(&file, force)?;
     let failed = |error: std::io::Error| Error::new(Kind::StoreDown, format!("{}: {error}", file.display()));
     let temporary = Temporary::beside(&file);
     let mut options = std::fs::OpenOptions::new();
@@ -66,8 +64,23 @@ pub(super) async fn backup(Backup { file, force, config }: Backup) -> Result<(),
     }
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
-    print(&format!("{rows} rows in {}\n", file.display()));
-    Ok(())
+    Ok(print(&format!("{rows} rows in {}\n", file.display()))?)
+}
+
+/// Where a backup of that name goes: what a link leads to is replaced, and the link stays. Nothing but a file ever is: as
+/// root, a rename would put one in place of a device.
+fn place(named: &Path, force: bool) -> Result<PathBuf, Error> {
+    let file = match std::fs::canonicalize(named) {
+        Ok(file) => file,
+        Err(_) if !named.is_symlink() => return Ok(named.to_owned()),
+        Err(error) => return Err(Error::new(Kind::NotFound, format!("{} leads nowhere: {error}", named.display()))),
+    };
+    if !file.is_file() {
+        let message =
+            format!("{} is no file; a backup goes to a file, or with `-` to standard output", named.display());
+        return Err(Error::new(Kind::Conflict, message));
+    }
+    if force { Ok(file) } else { Err(exists(named)) }
 }
 
 fn exists(file: &Path) -> Error {
@@ -116,18 +129,15 @@ pub(super) async fn restore(Restore { file, replace, end_sessions, config }: Res
     let object = Object::of_kind("store");
     let entry = announce_with(&store, ("restoreStore", object), Some(&reason), Room::NotNeeded).await?;
     ended(&store, &entry, Ok(())).await?;
-    let mut out = std::io::stdout().lock();
-    let _ = write!(
-        out,
+    print(&format!(
         "{} rows restored, as of {}\n\
          What Podman has that these records do not know stays as it is: `podgate strays list` shows it, `podgate strays \
          remove` takes it away.\n",
         restored.rows,
         timestamp_ms(restored.made_ms)
-    );
+    ))?;
     if let Some(other) = restored.other_installation.filter(|_| replace) {
-        let _ =
-            writeln!(out, "The store belonged to the installation {other} before; what that one has in Podman stays.");
+        print(&format!("The store belonged to the installation {other} before; what that one has in Podman stays.\n"))?;
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ pub(super) enum Command {
     /// Make what a file of lines TENANT,ACCOUNT[,ROLE] names, and print each account with its new password, once.
     ///
     /// The role is operator where a line has none; several accounts may share a tenant. Nothing is made if any line is
-    /// wrong or any account exists.
+    /// wrong or any account exists. Tenants that exist stay as they are: what is given here is for new ones, and `tenant
+    /// allow` changes the others.
     Import {
         /// The file; a first line `tenant,account,role`, empty ones and those that begin with # are passed over.
         csv: PathBuf,
@@ -64,6 +65,10 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     printed
         .map_err(|error| Error::internal(format!("the passwords could not be printed; nothing was made: {error}")))?;
     let tenants = Tenants::of(&store, &class, world.new_id).await?;
+    let old = tenants.old();
+    if !old.is_empty() && means.any() {
+        eprintln!("podgate: these tenants exist and stay as they are (see `podgate tenant allow`): {}", old.join(", "));
+    }
     let entries = announced(&store, &class, &tenants).await?;
     let made = store.create_accounts((&tenants.new, &means.wanted()), &class, &entries).await;
     entries.iter().for_each(|entry| entry.end(Outcome::of(&made)));
@@ -94,6 +99,12 @@ impl Tenants {
         }
         Ok(tenants)
     }
+
+    /// Names of those that were there before.
+    fn old(&self) -> Vec<&str> {
+        let is_new = |slug: &&str| self.new.iter().any(|new| new.slug.as_str() == *slug);
+        self.all.keys().map(String::as_str).filter(|slug| !is_new(slug)).collect()
+    }
 }
 
 /// Says in the audit log what will be made.
@@ -114,11 +125,15 @@ async fn announced(store: &Store, class: &[NewAccount], tenants: &Tenants) -> Re
 /// The accounts of the file, or all that is wrong with it.
 fn parse(text: &str) -> Result<Vec<(Login, Role)>, Error> {
     let (mut accounts, mut seen, mut wrong) = (Vec::new(), BTreeSet::new(), Vec::new());
+    let mut is_first = true;
     // Spreadsheets begin a file with a byte order mark.
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
-        let is_heading = index == 0 && line.to_ascii_lowercase().replace('"', "").starts_with("tenant,");
-        if line.is_empty() || line.starts_with('#') || is_heading {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let is_heading = line.to_ascii_lowercase().replace('"', "").starts_with("tenant,");
+        if std::mem::take(&mut is_first) && is_heading {
             continue;
         }
         match parse_line(line) {
@@ -145,9 +160,10 @@ fn parse_line(line: &str) -> Result<(Login, Role), String> {
         [tenant, name, role] => (tenant, name, role),
         _ => return Err("a line is TENANT,ACCOUNT or TENANT,ACCOUNT,ROLE".into()),
     };
-    let role: Role = role.parse()?;
-    if role == Role::Platform {
-        return Err("a platform administrator belongs to no tenant".into());
-    }
+    let role = match role.parse::<Role>() {
+        Ok(Role::Platform) => return Err("a platform administrator belongs to no tenant".into()),
+        Ok(role) => role,
+        Err(_) => return Err("a role is one of viewer, operator, admin".into()),
+    };
     Ok((Login { tenant: Some(TenantSlug::parse(tenant)?), name: AccountName::parse(name)? }, role))
 }

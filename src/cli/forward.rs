@@ -81,7 +81,7 @@ pub(super) async fn run(forward: Forward) -> Result<(), Failure> {
         let unusable = |error: std::io::Error| Error::new(Kind::Conflict, format!("127.0.0.1:{local}: {error}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local)).await.map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
-        print(&format!("{address} leads to port {port} of {container}\n"));
+        print(&format!("{address} leads to port {port} of {container}\n"))?;
         let (gateway, path) = (Arc::clone(&gateway), format!("containers/{container}/ports/{port}"));
         listeners.spawn(async move {
             let mut open = JoinSet::new();

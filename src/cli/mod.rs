@@ -25,8 +25,9 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{self, Source};
-use crate::config::{Config, DEFAULTS};
+use crate::config::{Config, DEFAULTS, Mistake};
 use crate::domain::{Error, Kind, Login};
+use crate::serve::{Certificate, ServeError};
 use crate::store::Object;
 
 /// An authenticated, multi-tenant API gateway in front of Podman.
@@ -223,28 +224,23 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Openapi { check, .. } => Ok(openapi(check.as_deref())?),
-        Command::CheckConfig { defaults: true, .. } => {
-            print(DEFAULTS);
-            Ok(())
-        }
+        Command::CheckConfig { defaults: true, .. } => Ok(print(DEFAULTS)?),
         Command::CheckConfig { file, json: true, .. } => {
-            let mistakes = Config::load(file.path().as_deref()).err().map_or_else(Vec::new, |mistakes| mistakes.0);
+            let mistakes = mistakes_of(&file).await;
             let all = mistakes.iter().map(|one| json!({"key": one.key, "message": one.message}));
             print_json(&json!({"mistakes": all.collect::<Vec<_>>()}))?;
             if mistakes.is_empty() { Ok(()) } else { Err(Failure::Config(crate::config::Mistakes(mistakes))) }
         }
-        Command::CheckConfig { file, .. } => {
-            load(&file)?;
-            print("the configuration is fine\n");
-            Ok(())
-        }
+        Command::CheckConfig { file, .. } => match mistakes_of(&file).await {
+            mistakes if mistakes.is_empty() => Ok(print("the configuration is fine\n")?),
+            mistakes => Err(Failure::Config(crate::config::Mistakes(mistakes))),
+        },
         Command::Doctor { file, json } => doctor::run(file.path(), json).await,
         Command::Forward(arguments) => forward::run(arguments).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut help::command(), "podgate", &mut script);
-            print(&String::from_utf8_lossy(&script));
-            Ok(())
+            Ok(print(&String::from_utf8_lossy(&script))?)
         }
         Command::Tenant(command) => tenants::run(command).await,
         Command::Account(command) => accounts::run(command).await,
@@ -262,18 +258,35 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             let opened = app::open(&config, app::world()).await?;
             let entry = announce(&opened.store, "rotateSigningKey", Object::of_kind("signing_key")).await?;
             let id = ended(&opened.store, &entry, opened.auth.rotate_key(&entry).await).await?;
-            print(&format!("tokens are signed with the key {id} from now on\n"));
-            Ok(())
+            Ok(print(&format!("tokens are signed with the key {id} from now on\n"))?)
         }
         Command::Token { login, file } => {
             let opened = app::open(&load(&file)?, app::world()).await?;
             let entry = announce_end(&opened.store, "createToken", account(&opened.store, &login).await?).await?;
             let signed = opened.auth.sign_for(&login, &entry).await;
-            print(&format!("{}\n", ended(&opened.store, &entry, signed).await?.token));
-            Ok(())
+            Ok(print(&format!("{}\n", ended(&opened.store, &entry, signed).await?.token))?)
         }
         Command::DevCertificate { dir } => Ok(crate::auth::development_certificate(&dir, (app::world().now)())?),
     }
+}
+
+/// All that keeps a gateway with this configuration from serving, as far as it can be read here.
+async fn mistakes_of(file: &ConfigFile) -> Vec<Mistake> {
+    let config = match Config::load(file.path().as_deref()) {
+        Ok(config) => config,
+        Err(mistakes) => return mistakes.0,
+    };
+    let mut mistakes = Vec::new();
+    for (index, listen) in config.listen.iter().enumerate() {
+        let Some(files) = &listen.tls else { continue };
+        match Certificate::load(files).await {
+            // Whoever may not read a private key cannot say that it is wrong.
+            Err(ServeError::Read { cause, .. }) if cause.kind() == std::io::ErrorKind::PermissionDenied => {}
+            Err(error) => mistakes.push(Mistake { key: format!("listen[{index}].tls"), message: error.to_string() }),
+            Ok(_) => {}
+        }
+    }
+    mistakes
 }
 
 fn load(file: &ConfigFile) -> Result<Config, Failure> {
@@ -310,8 +323,7 @@ async fn told_to_end() {
 fn openapi(check: Option<&Path>) -> Result<(), Error> {
     let document = app::document()?;
     let Some(path) = check else {
-        print(&format!("{}\n", serde_json::to_string_pretty(&document).map_err(Error::internal)?));
-        return Ok(());
+        return print_json(&document);
     };
     let unreadable = |error: String| Error::new(Kind::NotFound, format!("{}: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
@@ -323,15 +335,20 @@ fn openapi(check: Option<&Path>) -> Result<(), Error> {
     }
 }
 
-/// To standard output; a reader that went away is no failure.
-fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+/// To standard output, all of it. A reader that went away is no failure; a disk that is full is.
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::internal(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The same of JSON, on several lines.
 fn print_json(value: &serde_json::Value) -> Result<(), Error> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value).map_err(Error::internal)?));
-    Ok(())
+    print(&format!("{}\n", serde_json::to_string_pretty(value).map_err(Error::internal)?))
 }
 
 /// One line of standard input, without its end.

@@ -40,13 +40,13 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 return Ok(print_json(&all)?);
             }
             for container in containers {
-                print(&format!("container {} {}\n", container.engine_id.short(), container.name));
+                print(&format!("container {} {}\n", container.engine_id.short(), container.name))?;
             }
             for network in networks {
-                print(&format!("network {network}\n"));
+                print(&format!("network {network}\n"))?;
             }
             for volume in volumes {
-                print(&format!("volume {volume}\n"));
+                print(&format!("volume {volume}\n"))?;
             }
         }
         Command::Remove(file) => {
@@ -56,7 +56,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             if left.is_empty() {
                 store.keep_no_strays().await?;
             }
-            print(&format!("{gone} removed, {} left\n", left.count()));
+            print(&format!("{gone} removed, {} left\n", left.count()))?;
         }
     }
     Ok(())

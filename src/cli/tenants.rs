@@ -123,6 +123,12 @@ impl Means {
         }
     }
 
+    /// Whether any are given.
+    pub(super) fn any(&self) -> bool {
+        let Self { images, aliases, profiles, quotas, limits } = self;
+        !(images.is_empty() && aliases.is_empty() && profiles.is_empty() && quotas.is_empty() && limits.is_empty())
+    }
+
     /// As the store takes them.
     pub(super) fn wanted(&self) -> TenantMeans {
         TenantMeans {
@@ -142,7 +148,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let store = open(&file).await?;
             let entry = announce(&store, "createTenant", Object::named("tenant", slug.as_str())).await?;
             ended(&store, &entry, store.create_tenant(&slug, &means.wanted(), None, &entry).await).await?;
-            print(&format!("tenant {slug} created\n"));
+            print(&format!("tenant {slug} created\n"))?;
         }
         Command::Allow { slug, means, file } => {
             means.check(&load(&file)?)?;
@@ -178,7 +184,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             }
             for (tenant, deleting) in tenants {
                 let note = if deleting { " (being deleted)" } else { "" };
-                print(&format!("{}{note}\n", tenant.slug));
+                print(&format!("{}{note}\n", tenant.slug))?;
             }
         }
         Command::Show { slug, json, file } => {
@@ -188,22 +194,22 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 return Ok(print_json(&shown(&store, &tenant).await?)?);
             }
             let policy = store.image_policy(&tenant).await?;
-            print(&format!("tenant {slug}\n"));
+            print(&format!("tenant {slug}\n"))?;
             for reference in &policy.allowed {
-                print(&format!("image {reference}\n"));
+                print(&format!("image {reference}\n"))?;
             }
             for (alias, reference) in &policy.aliases {
-                print(&format!("alias {}={reference}\n", alias.as_str()));
+                print(&format!("alias {}={reference}\n", alias.as_str()))?;
             }
             for profile in store.profiles(&tenant).await? {
-                print(&format!("profile {profile}\n"));
+                print(&format!("profile {profile}\n"))?;
             }
             for (limit, value) in store.tenant_limits(&tenant).await? {
-                print(&format!("limit {}={value}\n", limit.as_str()));
+                print(&format!("limit {}={value}\n", limit.as_str()))?;
             }
             for Usage { resource, limit, used } in store.usage(&tenant).await? {
                 let used = if resource.is_momentary() { String::new() } else { format!(", {used} used") };
-                print(&format!("quota {}={limit}{used}\n", resource.as_str()));
+                print(&format!("quota {}={limit}{used}\n", resource.as_str()))?;
             }
         }
     }
@@ -245,8 +251,7 @@ async fn wait_until_gone(store: &Store, tenant: &Tenant) -> Result<(), Error> {
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
-    print(&format!("tenant {} deleted\n", tenant.slug));
-    Ok(())
+    print(&format!("tenant {} deleted\n", tenant.slug))
 }
 
 async fn open(file: &ConfigFile) -> Result<Store, Failure> {

@@ -25,12 +25,12 @@ struct RawTls {
 }
 
 pub(super) fn listen(r: &mut Reader) -> Vec<Listen> {
-    let count = r.get::<Vec<figment::value::Value>>("listen").len();
-    if count == 0 {
+    let values: Vec<figment::value::Value> = r.get("listen");
+    if values.is_empty() {
         r.mistake("listen", "at least one address is needed");
     }
-    let mut found = Vec::new();
-    for (index, value) in r.get::<Vec<figment::value::Value>>("listen").into_iter().enumerate() {
+    let mut found: Vec<Listen> = Vec::new();
+    for (index, value) in values.into_iter().enumerate() {
         let key = format!("listen[{index}]");
         let raw: RawListen = match value.deserialize() {
             Ok(raw) => raw,
@@ -43,6 +43,9 @@ pub(super) fn listen(r: &mut Reader) -> Vec<Listen> {
             r.mistake(format!("{key}.address"), format!("{:?} is not \"IP:port\"", raw.address));
             continue;
         };
+        if address.port() != 0 && found.iter().any(|other| other.address == address) {
+            r.mistake(format!("{key}.address"), format!("{address} is there twice"));
+        }
         if raw.tls.is_none() && !address.ip().to_canonical().is_loopback() && !raw.plain_http_beyond_loopback {
             let message = format!(
                 "plain HTTP on {address} would send passwords and tokens readable over the network; give it tls, or say \
@@ -66,7 +69,7 @@ pub(super) fn listen(r: &mut Reader) -> Vec<Listen> {
     found
 }
 
-pub(super) fn operator(r: &mut Reader) -> Operator {
+pub(super) fn operator(r: &mut Reader, others: &[Listen]) -> Operator {
     let metrics_in_api: bool = r.get("operator.metrics_in_api");
     let plain_http_beyond_loopback: bool = r.get("operator.beyond_loopback");
     let text: String = r.get("operator.listen");
@@ -77,6 +80,9 @@ pub(super) fn operator(r: &mut Reader) -> Operator {
         r.mistake("operator.listen", format!("{text:?} is not \"IP:port\""));
         return Operator { listen: None, metrics_in_api };
     };
+    if address.port() != 0 && others.iter().any(|other| other.address == address) {
+        r.mistake("operator.listen", format!("{address} is in listen, too"));
+    }
     if !address.ip().to_canonical().is_loopback() && !plain_http_beyond_loopback {
         let message =
             format!("on {address} whoever reaches it could read the metrics; say operator.beyond_loopback = true");

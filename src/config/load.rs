@@ -38,8 +38,9 @@ impl Config {
         }
         merged = seed_variables(merged).merge(Env::prefixed("PODGATE_").ignore(FOR_CLIENTS).split("__"));
         if let Err(error) = merged.extract::<figment::value::Dict>() {
-            let mistakes =
-                error.into_iter().map(|each| Mistake { key: each.path.join("."), message: each.to_string() });
+            let whence = file.map_or_else(|| "the defaults".into(), |path| path.display().to_string());
+            let told = |each: figment::Error| each.to_string().replace("TOML source string", &whence);
+            let mistakes = error.into_iter().map(|each| Mistake { key: each.path.join("."), message: told(each) });
             return Err(Mistakes(mistakes.collect()));
         }
         read(Reader::new(merged, defaults))
@@ -74,8 +75,10 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         r.mistake("data_dir", "a directory is needed");
     }
     let auth = auth(&mut r);
+    let listen = listen(&mut r);
     let config = Config {
-        listen: listen(&mut r),
+        operator: operator(&mut r, &listen),
+        listen,
         fail_point: Some(r.get::<String>("fail_point")).filter(|point| !point.is_empty()),
         engine: engine(&mut r, &data_dir),
         agent_path: agent_path(&mut r),
@@ -87,7 +90,6 @@ fn read(mut r: Reader) -> Result<Config, Mistakes> {
         http: http(&mut r),
         idempotency: idempotency(&mut r),
         log: log(&mut r),
-        operator: operator(&mut r),
         output: output(&mut r),
         profiles: profiles(&mut r),
         quotas: quotas(&mut r),

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use figment::Figment;
+use figment::providers::Serialized;
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
@@ -75,15 +76,20 @@ impl Reader {
         parse(&text).map_err(|message| self.mistake(key, message)).ok()
     }
 
-    /// Notes every key that the defaults do not have.
+    /// Notes every key that the defaults do not have, and what is no table where they have one; that is read as if it were
+    /// not there, so that it is told once.
     pub(super) fn refuse_unknown_keys(&mut self) {
         let (Ok(merged), Ok(defaults)) = (self.merged.extract::<Dict>(), self.defaults.extract::<Dict>()) else {
             return;
         };
-        let mut unknown = Vec::new();
-        walk("", &merged, &defaults, &mut unknown);
-        for key in unknown {
+        let mut wrong = Wrong::default();
+        walk("", &merged, &defaults, &mut wrong);
+        for key in wrong.unknown {
             self.mistake(key, "there is no such key");
+        }
+        for (key, default) in wrong.no_tables {
+            self.mistake(&key, format!("is a table, and is written [{key}]"));
+            self.merged = std::mem::take(&mut self.merged).merge(Serialized::default(&key, default));
         }
     }
 
@@ -95,7 +101,15 @@ impl Reader {
     }
 }
 
-fn walk(above: &str, given: &Dict, known: &Dict, unknown: &mut Vec<String>) {
+/// Keys that are wrong whatever their values are.
+#[derive(Default)]
+struct Wrong {
+    unknown: Vec<String>,
+    /// With the tables that the defaults have there.
+    no_tables: Vec<(String, Dict)>,
+}
+
+fn walk(above: &str, given: &Dict, known: &Dict, wrong: &mut Wrong) {
     let free = FREE_TABLES.iter().find(|(table, _)| *table == above);
     for (name, value) in given {
         let key = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
@@ -105,8 +119,9 @@ fn walk(above: &str, given: &Dict, known: &Dict, unknown: &mut Vec<String>) {
             None => known.get(name),
         };
         match (value, model) {
-            (_, None) => unknown.push(key),
-            (Value::Dict(_, given), Some(Value::Dict(_, known))) => walk(&key, given, known, unknown),
+            (_, None) => wrong.unknown.push(key),
+            (Value::Dict(_, given), Some(Value::Dict(_, known))) => walk(&key, given, known, wrong),
+            (_, Some(Value::Dict(_, known))) => wrong.no_tables.push((key, known.clone())),
             _ => {}
         }
     }

@@ -198,9 +198,9 @@ async fn a_class_is_imported_whole_or_not_at_all() {
         story.site.run(&["class", "import", file.to_str().unwrap(), "--image", ALPINE], "")
     };
     let lines = format!("tenant,account,role\n# first year\n{one},ann\n{two},bob,viewer\n{one},tutor,admin\n");
-    let wrong = import(&format!("{lines}{one},ann\nx\n{two},Eve\n{two},eve,platform\n"));
+    let wrong = import(&format!("{lines}{one},ann\nx\n{two},Eve\n{two},eve,platform\n{two},eve,boss\n"));
     assert_eq!(wrong.code, 1);
-    for line in ["line 6", "line 7", "line 8", "line 9"] {
+    for line in ["line 6", "line 7", "line 8", "line 9", "line 10: a role is one of viewer, operator, admin\n"] {
         assert!(wrong.stderr.contains(line), "{line}: {}", wrong.stderr);
     }
     assert_eq!(story.site.run(&["tenant", "show", &one], "").code, 1, "nothing was made");
@@ -220,7 +220,9 @@ async fn a_class_is_imported_whole_or_not_at_all() {
     told.sort_by_key(|name| name.to_string());
     assert_eq!(told, [&json!(format!("{one}/ann")), &json!(format!("{one}/tutor"))]);
     // As a spreadsheet writes it, for those who came later.
-    let late = import(&format!("\u{feff}\"Tenant\",\"Account\",\"Role\"\r\n\"{one}\",\"late\",\r\n")).succeeded();
+    let late = import(&format!("\u{feff}# second term\r\n\"Tenant\",\"Account\",\"Role\"\r\n\"{one}\",\"late\",\r\n"));
+    assert!(late.stderr.contains("stay as they are") && late.stderr.contains(one.as_str()), "{}", late.stderr);
+    let late = late.succeeded();
     assert!(late.lines().nth(1).unwrap().starts_with(&format!("{one}/late,")), "{late}");
     let again = import(&lines);
     assert!(again.code == 1 && again.stderr.contains(&format!("{two}/bob")), "{}", again.stderr);

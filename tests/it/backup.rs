@@ -409,3 +409,38 @@ async fn time_stands_still_between() {
     assert_eq!(client.listed().await, [("web".into(), "running".into())]);
     eventually("its own end", || async { (client.get("/containers/web").await.status == 404).then_some(()) }).await;
 }
+
+/// Nothing but a file is ever replaced, and a link goes on leading where it leads.
+#[test]
+fn a_backup_replaces_only_files() {
+    let site = Site::new();
+    site.run(&["migrate"], "").succeeded();
+    let backup =
+        |path: &std::path::Path, more: &[&str]| site.run(&[&["backup", path.to_str().unwrap()], more].concat(), "");
+    // As `/dev/null` is: something that is there and no file.
+    let (socket, directory) = (site.dir.join("socket"), site.dir.join("directory"));
+    let _held = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::create_dir(&directory).unwrap();
+    let to_socket = site.dir.join("to-socket");
+    std::os::unix::fs::symlink(&socket, &to_socket).unwrap();
+    for place in [&socket, &directory, &to_socket] {
+        for more in [&[] as &[&str], &["--force"]] {
+            let refused = backup(place, more);
+            assert!(refused.code == 1 && refused.stderr.contains("is no file"), "{place:?}: {}", refused.stderr);
+            assert!(!refused.stderr.contains("--force"), "{}", refused.stderr);
+            assert!(!place.is_file());
+        }
+    }
+    let (latest, disk) = (site.dir.join("latest"), site.dir.join("disk"));
+    std::fs::create_dir(&disk).unwrap();
+    std::fs::write(disk.join("one"), "old").unwrap();
+    std::os::unix::fs::symlink("disk/one", &latest).unwrap();
+    assert!(backup(&latest, &[]).stderr.contains("--force replaces it"));
+    backup(&latest, &["--force"]).succeeded();
+    assert!(latest.is_symlink());
+    assert!(std::fs::metadata(disk.join("one")).unwrap().len() > 100);
+    std::fs::remove_file(disk.join("one")).unwrap();
+    let refused = backup(&latest, &["--force"]);
+    assert!(refused.code == 1 && refused.stderr.contains("leads nowhere"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_dir(&disk).unwrap().count(), 0);
+}

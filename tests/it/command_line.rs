@@ -113,3 +113,38 @@ fn lists_and_tenants_are_json_where_asked() {
     let wrong = Site::new().set("log.format", "xml").run(&["check-config", "--json"], "");
     assert_eq!((wrong.code, &parsed(&wrong.stdout)["mistakes"][0]["key"]), (64, &json!("log.format")));
 }
+
+/// What a script keeps of an output that could not be written is half of it, and it has to hear so.
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let site = Site::new();
+    let tenant = site.tenant();
+    let into = |out: std::process::Stdio, arguments: &[&str]| {
+        let mut command = program();
+        command.args(arguments).stdout(out);
+        if arguments[0] != "openapi" {
+            command.arg("--config").arg(site.dir.join("podgate.toml"));
+        }
+        command.output().unwrap()
+    };
+    let (login, slug) = (tenant.login("operator"), tenant.slug.as_str());
+    for arguments in [
+        &["token", login.as_str()] as &[&str],
+        &["audit", "export"],
+        &["audit", "list"],
+        &["audit", "verify"],
+        &["tenant", "list", "--json"],
+        &["tenant", "show", slug],
+        &["check-config", "--defaults"],
+        &["openapi"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let done = into(full.into(), arguments);
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(1) && said.contains("standard output"), "{arguments:?}: {said}");
+        // Whoever has read enough, as `head` has, is another matter.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(into(writer.into(), arguments).status.code(), Some(0), "{arguments:?}");
+    }
+}

@@ -170,3 +170,62 @@ fn the_command_line_says_what_went_wrong() {
     assert!(shown.starts_with(&format!("tenant {}\nquota containers=20, 0 used\n", tenant.slug)), "{shown}");
     site.run(&["migrate"], "").succeeded();
 }
+
+/// `[[issuers]]` for `[issuers.NAME]` is the usual slip, and gave a gateway without any.
+#[test]
+fn what_has_to_be_a_table_is_one() {
+    for (toml, key) in [
+        ("issuers = [1]", "issuers"),
+        ("profiles = \"a\"", "profiles"),
+        ("shares = 3", "shares"),
+        ("engine = 3", "engine"),
+        ("[[issuers]]\nissuer = \"https://id.example\"", "issuers"),
+        ("[[shares]]\npath = \"/srv\"", "shares"),
+        ("[profiles]\ngpu = 3", "profiles.gpu"),
+    ] {
+        let mut site = Site::new();
+        site.unset("profiles.default.auto_ports");
+        std::fs::write(site.dir.join("podgate.toml"), toml).unwrap();
+        let refused = site.run(&["check-config"], "");
+        assert_eq!(refused.code, 64, "{toml}");
+        assert!(refused.stderr.contains("1 mistake"), "{toml}: {}", refused.stderr);
+        assert!(refused.stderr.contains(&format!("{key}: is a table, and is written [{key}]")), "{}", refused.stderr);
+    }
+    let refused = Site::new().variable("PODGATE_ENGINE", "5").run(&["check-config"], "");
+    assert!(refused.stderr.contains("engine: is a table"), "{}", refused.stderr);
+}
+
+/// What `serve` and SIGHUP would refuse, this refuses: `check-config && systemctl reload podgate`.
+#[test]
+fn what_is_fine_can_be_served() {
+    let site = Site::new();
+    let (cert, key) = (site.dir.join("cert.pem"), site.dir.join("key.pem"));
+    site.run(&["dev-certificate", site.dir.to_str().unwrap()], "").succeeded();
+    let tls = format!("{{ cert_file = {cert:?}, key_file = {key:?} }}");
+    let site = site.set("listen", format!("[{{ address = \"127.0.0.1:0\", tls = {tls} }}]"));
+    site.run(&["check-config"], "").succeeded();
+    std::fs::write(&cert, "junk").unwrap();
+    for arguments in [&["check-config"] as &[&str], &["check-config", "--json"]] {
+        let refused = site.run(arguments, "");
+        assert_eq!(refused.code, 64, "{}", refused.stderr);
+        assert!(refused.stderr.contains("listen[0].tls: no usable certificate chain"), "{}", refused.stderr);
+    }
+    let twice = "[{ address = \"127.0.0.1:7\" }, { address = \"127.0.0.1:7\" }]";
+    let refused = Site::new().set("listen", twice).run(&["check-config"], "");
+    assert!(refused.stderr.contains("listen[1].address: 127.0.0.1:7 is there twice"), "{}", refused.stderr);
+    let site = Site::new().set("listen", "[{ address = \"127.0.0.1:7\" }]").set("operator.listen", "127.0.0.1:7");
+    assert!(site.run(&["check-config"], "").stderr.contains("operator.listen: "));
+    let refused = Site::new().set("listen", 5).run(&["check-config"], "");
+    assert!(refused.stderr.contains("1 mistake"), "{}", refused.stderr);
+}
+
+/// An operator with several files is told which one.
+#[test]
+fn a_mistake_of_form_names_the_file() {
+    let site = Site::new();
+    std::fs::write(site.dir.join("podgate.toml"), "[engine\n").unwrap();
+    let refused = site.run(&["check-config"], "");
+    assert!(refused.stderr.contains(site.dir.join("podgate.toml").to_str().unwrap()), "{}", refused.stderr);
+    std::fs::write(site.dir.join("podgate.toml"), "[shares.x]\npath = \"/srv\"\ntenants = [\"A b\"]\n").unwrap();
+    assert!(site.run(&["check-config"], "").stderr.contains("\"A b\": "));
+}

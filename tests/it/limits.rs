@@ -177,3 +177,19 @@ async fn forwarded_addresses_are_believed_from_trusted_proxies_only() {
     assert!(statuses.contains(&429), "{statuses:?}");
     from(&nobody, "2001:db8:0:1::1").await.refused(401, "AuthenticationError");
 }
+
+/// A probe behind the balancer, or the NAT, of whoever floods must not find a healthy gateway dead.
+#[tokio::test]
+async fn probes_are_answered_whoever_floods() {
+    let story = Story::at(stingy()).await;
+    let stranger = story.client.anonymous();
+    until_turned_away(|| stranger.get("/nothing")).await;
+    for path in ["/livez", "/readyz"] {
+        for _ in 0..8 {
+            let answer = stranger.get(path).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            assert_eq!(answer.header("ratelimit"), None);
+        }
+    }
+    is_turned_away(&stranger.get("/nothing").await);
+}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::support::between::Between;
 use crate::support::client::{Answer, exchange, whole};
 use crate::support::{Forwarder, Podman, Site, Story, eventually};
 
@@ -177,43 +178,66 @@ async fn readiness_needs_podman() {
     forwarder.turn_to("/nowhere".as_ref());
     assert_eq!(ask(operator, "/livez").await.status, 200);
     for address in [operator, story.gateway.addresses[0]] {
-        assert_eq!(ask(address, "/readyz").await.status, 503);
+        is_not_ready(address).await;
     }
+    let unhealthy = ask(story.gateway.addresses[0], "/api/v1/health").await;
+    assert_eq!((unhealthy.status, unhealthy.header("retry-after")), (503, Some("5")));
     let text = scrape(operator).await;
     assert_eq!(value(&text, &["podgate_podman_up "]), Some(0.0));
     assert!(text.contains("outcome=\"unreachable\""), "{text}");
 }
 
-/// In front of the tests' PostgreSQL, until it is dropped.
-async fn postgres_through(url: &str) -> (String, tokio::task::JoinHandle<()>) {
-    let server = url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let through = url.replace(&server, &listener.local_addr().unwrap().to_string());
-    let task = tokio::spawn(async move {
-        let mut connections = tokio::task::JoinSet::new();
-        while let Ok((mut client, _)) = listener.accept().await {
-            let server = server.clone();
-            connections.spawn(async move {
-                let mut server = TcpStream::connect(server).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    (through, task)
+/// Waits for it: an answer is given again for a second.
+async fn is_not_ready(address: SocketAddr) {
+    eventually("that it is not ready", || async {
+        let status = ask(address, "/readyz").await.status;
+        assert!(matches!(status, 200 | 503), "{status}");
+        (status == 503).then_some(())
+    })
+    .await;
+}
+
+/// However Podman fails, whoever probes is told the same.
+#[tokio::test]
+async fn a_podman_that_is_silent_or_broken_is_not_ready() {
+    let socket = std::env::temp_dir().join(format!("podgate-broken-{}.sock", crate::support::gateway::unique()));
+    let forwarder = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    let site = Site::new().set("engine.url", format!("unix://{}", socket.display()));
+    let gateway = site.start().await;
+    let address = gateway.addresses[0];
+    assert_eq!(ask(address, "/readyz").await.status, 200);
+    forwarder.fail("_ping", "no space left on device");
+    is_not_ready(address).await;
+    forwarder.pass("_ping");
+    eventually("that it is ready", || async { (ask(address, "/readyz").await.status == 200).then_some(()) }).await;
+    forwarder.hold("_ping");
+    is_not_ready(address).await;
+}
+
+/// Anybody may ask, and nobody makes Podman work by it.
+#[tokio::test]
+async fn readiness_is_looked_up_once_a_second() {
+    let socket = std::env::temp_dir().join(format!("podgate-asked-{}.sock", crate::support::gateway::unique()));
+    let forwarder = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    let gateway = Site::new().set("engine.url", format!("unix://{}", socket.display())).start().await;
+    let (before, begun) = (forwarder.asked("GET", "_ping"), std::time::Instant::now());
+    for _ in 0..100 {
+        assert_eq!(ask(gateway.addresses[0], "/readyz").await.status, 200);
+    }
+    let (asked, seconds) = (forwarder.asked("GET", "_ping") - before, begun.elapsed().as_secs() as usize);
+    assert!(asked <= seconds + 2, "{asked} times in {seconds} s");
 }
 
 #[tokio::test]
 async fn readiness_needs_the_store() {
     let mut site = Site::on_postgres().await;
-    let (through, forwarding) = postgres_through(&site.database()).await;
-    site.put("store.url", through);
+    let between = Between::start(&site.database()).await;
+    site.put("store.url", &between.url);
     site.put("operator.listen", OPERATOR);
     let gateway = site.start().await;
     assert_eq!(ask(gateway.operator(), "/readyz").await.status, 200);
-    forwarding.abort();
-    let _ = forwarding.await;
-    let answer = ask(gateway.operator(), "/readyz").await;
-    assert_eq!(answer.status, 503, "{}", answer.text());
+    between.cut().await;
+    is_not_ready(gateway.operator()).await;
     assert_eq!(ask(gateway.operator(), "/livez").await.status, 200);
     assert_eq!(value(&scrape(gateway.operator()).await, &["podgate_store_up "]), Some(0.0));
 }
