@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use podman_api::opts::ContainerDeleteOpts;
 use serde::Deserialize;
 
+use super::annotations::Annotations;
 use super::spec::{CONTAINER, INSTALLATION, VISITOR, own_label, own_labels};
 use super::{Deadline, Engine, PROBE_PATIENCE, agent, failure};
 use crate::domain::{EngineId, Kind, Result, Signal};
@@ -68,6 +69,8 @@ pub(super) struct Made {
 struct MadeConfig {
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    annotations: Option<Annotations>,
 }
 
 /// One of a list.
@@ -84,6 +87,10 @@ struct Listed {
 impl Made {
     pub(super) fn label(&self, name: &str) -> Option<&str> {
         self.config.labels.as_ref()?.get(name).map(String::as_str)
+    }
+
+    pub(super) fn annotations(&self) -> Option<&Annotations> {
+        self.config.annotations.as_ref()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::annotations::order_of_container;
 use super::containers::Made;
 use super::spec::{CONTAINER, Identity, body, engine_name};
 use super::{Deadline, Engine, Image, failure};
@@ -18,7 +19,8 @@ struct Created {
 const IN_STORAGE: &str = "creating container storage";
 
 impl Engine {
-    /// Makes the container, not running.
+    /// Makes the container, not running. `Refused` where its image gives orders by then that it did not when it was looked
+    /// at: two manifests may say different things of one image, whose id is that of its configuration.
     pub async fn create(
         &self,
         grant: &Audited<CreateGrant>,
@@ -29,12 +31,16 @@ impl Engine {
         let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
         let cgroup = self.cgroup_of(identity.tenant);
         let body = body(grant.spec(), image, identity, &self.seccomp_path, self.host.get(), cgroup);
-        match self.make(grant, &body, deadline).await {
+        let engine_id = match self.make(grant, &body, deadline).await {
             Err(error) if in_storage(&error) && self.remove_remains(grant, identity, deadline).await? => {
-                self.make(grant, &body, deadline).await
+                self.make(grant, &body, deadline).await?
             }
-            made => made,
-        }
+            made => made?,
+        };
+        let path = format!("/v4.0.0/libpod/containers/{engine_id}/json");
+        let look = async { self.wire.get(&path).await?.checked()?.json::<Made>() };
+        let made = self.short(grant.tenant(), deadline, look).await?;
+        made.annotations().and_then(order_of_container).map_or(Ok(engine_id), |order| Err(gives_orders(order)))
     }
 
     async fn make(
@@ -94,6 +100,13 @@ impl Engine {
             Ok(None)
         }
     }
+}
+
+/// The refusal of an image with an annotation of this family.
+pub fn gives_orders(family: &'static str) -> Error {
+    let message =
+        format!("the image has an annotation of the kind \"{family}\", which would be an order to its runtime");
+    Error::new(Kind::Refused, message)
 }
 
 fn in_storage(error: &Error) -> bool {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::annotations::{Annotations, order_of_image};
 use super::{Deadline, Engine, failure};
 use crate::domain::{Error, ImageRef, Kind, Result};
 use crate::policy::grant::{ImageGrant, TenantGrant};
@@ -22,6 +23,8 @@ pub struct Image {
     pub workdir: String,
     /// Whether its ENV has what Podman fills from its own service's environment (CVE-2026-57231).
     pub is_greedy: bool,
+    /// The family of an annotation of it that its runtime or Podman would obey, if it has one.
+    pub order: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -30,6 +33,8 @@ struct Inspected {
     id: String,
     #[serde(rename = "Config", default)]
     config: Option<InspectedConfig>,
+    #[serde(rename = "Annotations", default)]
+    annotations: Option<Annotations>,
 }
 
 #[derive(Deserialize, Default)]
@@ -110,6 +115,7 @@ impl Engine {
         let InspectedConfig { working_dir, env } = found.config.unwrap_or_default();
         let workdir = Some(working_dir).filter(|dir| dir.starts_with('/')).unwrap_or_else(|| "/".into());
         let is_greedy = env.into_iter().flatten().any(|one| !one.contains('='));
-        Ok(Image { id: found.id, workdir, is_greedy })
+        let order = found.annotations.as_ref().and_then(order_of_image);
+        Ok(Image { id: found.id, workdir, is_greedy, order })
     }
 }

@@ -19,6 +19,7 @@
 //! start, remove, exec), which would keep every core busy. Every call ends at its [`Deadline`].
 
 mod agent;
+mod annotations;
 mod attach;
 mod capabilities;
 mod containers;
@@ -67,6 +68,7 @@ use crate::policy::grant::ContainerGrant;
 pub use agent::Installer;
 pub use attach::{Attached, Input};
 pub use containers::{Labelled, Status};
+pub use create::gives_orders;
 pub use deadline::Deadline;
 pub use examine::Examined;
 pub use exec::{Ended, ExecRequest, Execution};

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Claim, Lifecycle};
 use crate::domain::{Attempt, EngineId, Error, Kind, PublishedPort, Result, timestamp_ms};
-use crate::engine::{Deadline, Identity, Installer, Status};
+use crate::engine::{Deadline, Identity, Installer, Status, gives_orders};
 use crate::policy::grant::{Audited, ContainerGrant, CreateGrant};
 use crate::store::{Container, Promised, Reservation, State};
 
@@ -41,6 +41,9 @@ impl Lifecycle {
         let image = self.obtain(&grant.image(), grant.spec().pull, deadline).await?;
         if image.is_greedy {
             return Err(Error::new(Kind::Forbidden, "the image asks for the environment of Podman's service"));
+        }
+        if let Some(order) = image.order {
+            return Err(gives_orders(order));
         }
         let limits = grant.spec().limits;
         // Claimed before it is there: nobody else takes it for what a crash left.

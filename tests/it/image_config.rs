@@ -1,10 +1,13 @@
 //! What an image's own configuration may not bring about.
 
-use serde_json::json;
+use std::io::Read;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::hostile::image;
 use crate::support::gateway::unique;
-use crate::support::{Site, Story};
+use crate::support::{Forwarder, Podman, Site, Story, eventually};
 
 /// A check that Podman ran by itself would be no command of anybody's, with no quota, deadline or entry.
 #[tokio::test]
@@ -43,4 +46,115 @@ async fn a_command_called_init_is_a_command() {
         assert_eq!(inspected["Config"]["Cmd"], json!([command]));
         assert!(inspected["Config"]["SystemdMode"] != true, "{}", inspected["Config"]);
     }
+}
+
+/// An image that does nothing, whose manifest has these annotations.
+fn annotated(name: &str, annotations: &Value) -> Vec<u8> {
+    let mut parts = std::collections::HashMap::new();
+    let docker = image(name, "/nowhere", &json!({"Cmd": ["/app", "sleep"]}));
+    for entry in tar::Archive::new(&*docker).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let (path, mut bytes) = (entry.path().unwrap().display().to_string(), Vec::new());
+        entry.read_to_end(&mut bytes).unwrap();
+        parts.insert(path, bytes);
+    }
+    let digest = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let described = |kind: &str, bytes: &[u8]| {
+        let media = format!("application/vnd.oci.image.{kind}");
+        json!({"mediaType": media, "digest": format!("sha256:{}", digest(bytes)), "size": bytes.len()})
+    };
+    let (config, layer) = (&parts["config.json"], &parts["layer.tar"]);
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": described("config.v1+json", config),
+        "layers": [described("layer.v1.tar", layer)],
+        "annotations": annotations,
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let mut listed = described("manifest.v1+json", &manifest);
+    listed["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+    let blob = |bytes: &[u8]| (format!("blobs/sha256/{}", digest(bytes)), bytes.to_vec());
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, content) in [
+        ("oci-layout".into(), json!({"imageLayoutVersion": "1.0.0"}).to_string().into_bytes()),
+        ("index.json".into(), json!({"schemaVersion": 2, "manifests": [listed]}).to_string().into_bytes()),
+        blob(config),
+        blob(layer),
+        blob(&manifest),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, &*content).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+/// A seccomp filter that allows everything, as crun takes it in place of the profile.
+fn no_filter() -> Value {
+    json!({"run.oci.seccomp_bpf_data": "BgAAAAAA/38=", "org.opencontainers.image.title": "harmless"})
+}
+
+/// Podman 4 hands the annotations of an image's manifest to the runtime, which takes some for orders.
+#[tokio::test]
+async fn an_image_gives_no_orders_to_its_runtime() {
+    let name = format!("localhost/{}:annotated", unique());
+    let story = Story::with(Site::new(), &[&format!("--image={name}")]).await;
+    let client = &story.client;
+    let orders = [
+        no_filter(),
+        json!({"org.systemd.property.MemoryMax": "uint64 1099511627776"}),
+        json!({"module.wasm.image/variant": "compat"}),
+        json!({"io.podman.annotations.privileged": "TRUE"}),
+    ];
+    for annotations in orders {
+        story.podman.load(annotated(&name, &annotations)).await;
+        let refused = client.post("/containers", json!({"image": name, "name": "c"})).await;
+        let said = refused.refused(400, "ValidationError").to_string();
+        assert!(said.contains("annotation"), "{said}");
+    }
+    assert_eq!(client.listed().await, []);
+    assert_eq!(client.used().await["containers"], 0);
+
+    let plain = json!({
+        "org.opencontainers.image.title": "a title",
+        "org.opencontainers.image.base.name": "docker.io/library/alpine:latest",
+        "com.example.built-by": "somebody",
+    });
+    story.podman.load(annotated(&name, &plain)).await;
+    client.create(json!({"image": name, "name": "c"})).await;
+    client.delete("/containers/c?force=true").await.ok();
+    story.podman.remove_image(&name).await;
+}
+
+/// One image may have several manifests, of which the last that came counts: what was looked at need not be what is used.
+#[tokio::test]
+async fn orders_that_come_late_are_no_orders() {
+    let name = format!("localhost/{}:late", unique());
+    let site = Site::new();
+    let socket = site.dir.join("podman.sock");
+    let between = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    let site = site.set("engine.url", format!("unix://{}", socket.display()));
+    let story = Story::with(site, &[&format!("--image={name}")]).await;
+    story.podman.load(annotated(&name, &json!({}))).await;
+    between.delay("/containers/create");
+    let create = tokio::spawn({
+        let (client, body) = (story.client.clone(), json!({"image": name, "name": "c"}));
+        async move { client.post("/containers", body).await }
+    });
+    eventually("that it is looked at", async || (between.delayed() > 0).then_some(())).await;
+    story.podman.load(annotated(&name, &no_filter())).await;
+    between.pass("/containers/create");
+    let made = create.await.unwrap();
+    if made.status == 200 {
+        // Podman 5 leaves them out.
+        let (id, _) = story.podman.containers(&story.tenant.slug).await.remove(0);
+        assert!(story.podman.inspect(&id).await["Config"]["Annotations"]["run.oci.seccomp_bpf_data"].is_null());
+        story.client.delete("/containers/c?force=true").await.ok();
+    } else {
+        made.refused(400, "ValidationError");
+        assert_eq!(story.podman.containers(&story.tenant.slug).await, []);
+    }
+    story.podman.remove_image(&name).await;
 }

@@ -10,8 +10,18 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What a request's first line has, and the cause of Podman's failure in its place, or none where nothing comes.
-type Faults = Arc<Mutex<Vec<(String, Option<String>)>>>;
+/// What a request's first line has, and what becomes of it.
+type Faults = Arc<Mutex<Vec<(String, Fault)>>>;
+
+#[derive(Clone)]
+enum Fault {
+    /// Podman fails for this cause.
+    Fails(String),
+    /// Nothing comes.
+    Held,
+    /// It waits until it is passed.
+    Late,
+}
 
 pub struct Forwarder {
     path: PathBuf,
@@ -20,6 +30,7 @@ pub struct Forwarder {
     taken: Arc<AtomicUsize>,
     faults: Faults,
     asked: Arc<Mutex<Vec<String>>>,
+    late: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -30,9 +41,10 @@ impl Forwarder {
         let (target, leads_to) = watch::channel(target.to_owned());
         let (silent, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (faults, asked) = (Faults::default(), Arc::<Mutex<Vec<String>>>::default());
-        let heard = (Arc::clone(&faults), Arc::clone(&asked));
+        let late = Arc::new(AtomicUsize::new(0));
+        let heard = (Arc::clone(&faults), Arc::clone(&asked), Arc::clone(&late));
         let task = tokio::spawn(accept(listener, leads_to, Arc::clone(&silent), Arc::clone(&taken), heard));
-        Self { path: path.to_owned(), target, silent, taken, faults, asked, task }
+        Self { path: path.to_owned(), target, silent, taken, faults, asked, late, task }
     }
 
     /// From now on connections are taken and never answered, or again passed on.
@@ -42,12 +54,22 @@ impl Forwarder {
 
     /// Requests whose first line has these words fail in Podman's manner.
     pub fn fail(&self, words: &str, cause: &str) {
-        self.faults.lock().unwrap().push((words.to_owned(), Some(cause.to_owned())));
+        self.faults.lock().unwrap().push((words.to_owned(), Fault::Fails(cause.to_owned())));
     }
 
     /// Those get no answer.
     pub fn hold(&self, words: &str) {
-        self.faults.lock().unwrap().push((words.to_owned(), None));
+        self.faults.lock().unwrap().push((words.to_owned(), Fault::Held));
+    }
+
+    /// Those wait until they are passed.
+    pub fn delay(&self, words: &str) {
+        self.faults.lock().unwrap().push((words.to_owned(), Fault::Late));
+    }
+
+    /// How many wait.
+    pub fn delayed(&self) -> usize {
+        self.late.load(Ordering::SeqCst)
     }
 
     /// Those are passed on again.
@@ -77,7 +99,7 @@ async fn accept(
     target: watch::Receiver<PathBuf>,
     silent: Arc<AtomicBool>,
     taken: Arc<AtomicUsize>,
-    (faults, asked): (Faults, Arc<Mutex<Vec<String>>>),
+    (faults, asked, late): (Faults, Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>),
 ) {
     let mut held = Vec::new();
     while let Ok((mut client, _)) = listener.accept().await {
@@ -87,13 +109,19 @@ async fn accept(
             continue;
         }
         let (mut target, faults, asked) = (target.clone(), Arc::clone(&faults), Arc::clone(&asked));
+        let late = Arc::clone(&late);
         tokio::spawn(async move {
             let mut head = [0; 1024];
             let Ok(length) = client.read(&mut head).await else { return };
             let first_line = String::from_utf8_lossy(&head[..length]).lines().next().unwrap_or_default().to_owned();
-            let fault = faults.lock().unwrap().iter().find(|(words, _)| first_line.contains(words)).cloned();
-            if let Some((_, cause)) = fault {
-                let Some(cause) = cause else { return std::future::pending().await };
+            let fault = || faults.lock().unwrap().iter().find(|(words, _)| first_line.contains(words)).cloned();
+            if matches!(fault(), Some((_, Fault::Late))) {
+                late.fetch_add(1, Ordering::SeqCst);
+                super::eventually("that it may pass", async || fault().is_none().then_some(())).await;
+                late.fetch_sub(1, Ordering::SeqCst);
+            }
+            if let Some((_, fault)) = fault() {
+                let Fault::Fails(cause) = fault else { return std::future::pending().await };
                 let body = serde_json::json!({"cause": cause, "message": cause, "response": 500}).to_string();
                 let head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close";
                 let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
