@@ -162,7 +162,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
         Engine::new(&config.engine, &config.images, &config.output, agent, metrics.clone(), &installation, world)
             .of_gateway(store.gateway());
     let fail_point = FailPoint::new(config.fail_point.as_deref());
-    let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point);
+    let lifecycle = Lifecycle::new(store.clone(), engine.clone(), installation, fail_point, config.own_ports());
     let budgets = Arc::new(Budgets::new(&config.limits));
     let policy = Policy::new(&config, store.clone());
     let certified = bound.iter().filter_map(|one| Some((one.local_addr(), one.certificate()?)));

@@ -69,5 +69,5 @@ async fn open(file: &ConfigFile) -> Result<(Lifecycle, Store), Failure> {
     let installation = store.installation().await?;
     let Config { engine, images, output, agent_path, .. } = &config;
     let engine = Engine::new(engine, images, output, agent_path, metrics, &installation, app::world());
-    Ok((Lifecycle::new(store.clone(), engine, installation, FailPoint::default()), store))
+    Ok((Lifecycle::new(store.clone(), engine, installation, FailPoint::default(), config.own_ports()), store))
 }

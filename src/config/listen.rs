@@ -1,12 +1,13 @@
 //! Where requests come in.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::reader::Reader;
-use super::{Listen, Operator, Tls};
+use super::{Config, Listen, Operator, Tls};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +23,14 @@ struct RawListen {
 struct RawTls {
     cert_file: PathBuf,
     key_file: PathBuf,
+}
+
+impl Config {
+    /// The ports on which this configuration has a gateway listen, whatever the addresses. No container may have one: it
+    /// would be in the way of the gateway's next start, and get what a proxy goes on to send there.
+    pub fn own_ports(&self) -> BTreeSet<u16> {
+        self.listen.iter().chain(&self.operator.listen).map(|listen| listen.address.port()).collect()
+    }
 }
 
 pub(super) fn listen(r: &mut Reader) -> Vec<Listen> {

@@ -44,7 +44,7 @@ pub use measured::Measured;
 pub use names::{AccountName, ContainerName, EngineId, Login, TenantSlug};
 pub use path::{ContainerPath, Directory, TreePath};
 pub use patience::patience;
-pub use port::{PublishedPort, WantedPort};
+pub use port::{PublishedPort, WantedPort, ports_without};
 pub use principal::{Principal, Role, Scope, Tenant};
 pub use signal::Signal;
 pub use timestamp::{parse_timestamp_ms, timestamp, timestamp_ms};

@@ -187,6 +187,8 @@ pub(super) fn body(
     let (mut volumes, mut binds) = (Vec::new(), Vec::new());
     for Mount { source, target } in &spec.mounts {
         match source {
+            // Podman adds nosuid and nodev by itself. crun 1.8.1 forgets both in a user namespace, but for what is read-only,
+            // whoever asks; that nobody gains privileges or makes devices holds without them.
             MountSource::Volume(id) => volumes.push(json!({"Name": volume_name(id), "Dest": target.as_str()})),
             MountSource::Share { path, read_only } => {
                 // Never `idmap`: the container's root would be the host's on what is shared.

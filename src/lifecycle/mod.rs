@@ -22,7 +22,7 @@ mod users;
 mod volumes;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, OwnedMutexGuard};
@@ -61,11 +61,18 @@ pub struct Lifecycle {
     pulls: pulls::Pulls,
     announced: upkeep::Announced,
     doubts: measure::Doubts,
+    own_ports: Arc<BTreeSet<u16>>,
 }
 
 impl Lifecycle {
-    /// Over this store and this engine.
-    pub fn new(store: Store, engine: Engine, installation: String, fail_point: FailPoint) -> Self {
+    /// Over this store and this engine. No container is started that has one of the gateway's ports.
+    pub fn new(
+        store: Store,
+        engine: Engine,
+        installation: String,
+        fail_point: FailPoint,
+        own_ports: BTreeSet<u16>,
+    ) -> Self {
         Self {
             store,
             engine,
@@ -82,6 +89,7 @@ impl Lifecycle {
             pulls: pulls::Pulls::default(),
             announced: upkeep::Announced::default(),
             doubts: measure::Doubts::default(),
+            own_ports: own_ports.into(),
         }
     }
 

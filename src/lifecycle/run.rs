@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Lifecycle;
 use super::watch::PATIENCE;
-use crate::domain::{EventKind, Kind, Result, Signal, Tenant, parse_timestamp_ms};
+use crate::domain::{Error, EventKind, Kind, Result, Signal, Tenant, parse_timestamp_ms};
 use crate::engine::{Deadline, Status};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
 use crate::store::{Container, State};
@@ -19,6 +19,7 @@ impl Lifecycle {
         self.to_the_end(&entry, async move {
             let deadline = this.engine.deadline();
             let start = async {
+                this.check_ports(&grant).await?;
                 let is_new = this.take_running(&grant).await?;
                 let started = this.engine.start(&grant, deadline).await;
                 this.settle_running(&grant, started, deadline).await?;
@@ -50,6 +51,7 @@ impl Lifecycle {
         self.to_the_end(&entry, async move {
             let deadline = this.engine.deadline();
             let restart = async {
+                this.check_ports(&grant).await?;
                 let is_new = this.take_running(&grant).await?;
                 let started = this.engine.restart(&grant, patience, deadline).await;
                 this.settle_running(&grant, started, deadline).await?;
@@ -92,6 +94,20 @@ impl Lifecycle {
             self.observe(row, &status).await?;
         }
         Ok(status)
+    }
+
+    /// `Conflict` where it publishes a port on which the gateway listens by now: it would be bound again before the
+    /// gateway's next start can.
+    async fn check_ports(&self, grant: &ContainerGrant) -> Result<()> {
+        let ports = self.store.published_ports(grant.tenant(), &grant.row().id).await?;
+        match ports.into_iter().find(|port| self.own_ports.contains(&port.host)) {
+            Some(port) => {
+                let message =
+                    format!("it publishes host port {}, which is the gateway's own; create it anew", port.host);
+                Err(Error::new(Kind::Conflict, message))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Takes a place among the running. Whether it had none. Containers end by themselves; before a refusal they are looked at.

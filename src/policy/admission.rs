@@ -1,6 +1,6 @@
 //! From what a tenant asks for to what it gets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::spec::ContainerSpec;
 use crate::config::{Expiry, Profile};
 use crate::domain::{
     CommandLine, ContainerLimits, ContainerName, Details, Directory, Environment, ExecUser, ImageRef, ImageRequest,
-    Mount, MountTarget, NetworkMode, PullPolicy, Result, TenantLimit, WantedPort, Words,
+    Mount, MountTarget, NetworkMode, PullPolicy, Result, TenantLimit, WantedPort, Words, ports_without,
 };
 
 /// A create request as it came, field by field; nothing is believed yet.
@@ -81,6 +81,7 @@ pub(super) struct Admitted {
     user: Option<ExecUser>,
     labels: BTreeMap<String, String>,
     ports: Vec<WantedPort>,
+    auto_ports: Vec<RangeInclusive<u16>>,
     expires_in: Option<Duration>,
     limits: ContainerLimits,
     pub(super) pull: Option<PullPolicy>,
@@ -94,8 +95,8 @@ const MAX_LABELS: usize = 64;
 /// All names and values together.
 const MAX_LABEL_BYTES: usize = 128 * 1024;
 
-/// Parses every field and tells all that is wrong at once.
-pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitted> {
+/// Parses every field and tells all that is wrong at once. `own_ports` are the gateway's.
+pub(super) fn admit(profile: &Profile, own_ports: &BTreeSet<u16>, request: CreateRequest) -> Result<Admitted> {
     let mut wrong = Details::default();
     let name = wrong.take("name", ContainerName::parse(&request.name));
     let image = wrong.take("image", ImageRequest::parse(&request.image));
@@ -106,7 +107,7 @@ pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitte
     let mounts = parse_mounts(&request.volumes, &mut wrong);
     let workdir = wrong.take_optional("workdir", request.workdir, |path| Directory::parse(&path));
     let user = wrong.take_optional("user", request.user, |user| ExecUser::parse(&user));
-    let ports = parse_ports(profile, &request.ports, &mut wrong);
+    let ports = parse_ports(profile, own_ports, &request.ports, &mut wrong);
     let expires_in = expiry(profile.expiry, request.expires_in, &mut wrong);
     let limits = within(profile.limits, request.limits, &mut wrong);
     let pull = wrong.take_optional("pull", request.pull, |policy| policy.parse());
@@ -127,6 +128,7 @@ pub(super) fn admit(profile: &Profile, request: CreateRequest) -> Result<Admitte
                 user,
                 labels,
                 ports,
+                auto_ports: ports_without(&profile.auto_ports, own_ports),
                 expires_in,
                 limits,
                 pull,
@@ -161,7 +163,7 @@ impl Admitted {
             labels: self.labels,
             ports: self.ports,
             mounts,
-            auto_ports: profile.auto_ports.clone(),
+            auto_ports: self.auto_ports,
             port_address: profile.port_address,
             profile: profile_name,
             limits: self.limits,
@@ -296,7 +298,7 @@ fn parse_mounts(asked: &BTreeMap<String, String>, wrong: &mut Details) -> Vec<(S
     found
 }
 
-fn parse_ports(profile: &Profile, asked: &[PortRequest], wrong: &mut Details) -> Vec<WantedPort> {
+fn parse_ports(profile: &Profile, own: &BTreeSet<u16>, asked: &[PortRequest], wrong: &mut Details) -> Vec<WantedPort> {
     if asked.len() > profile.max_ports {
         wrong.add("ports", format!("at most {} ports", profile.max_ports));
         return Vec::new();
@@ -316,7 +318,13 @@ fn parse_ports(profile: &Profile, asked: &[PortRequest], wrong: &mut Details) ->
         // 0 leaves the choice to us.
         let on_host = match host.as_str() {
             "0" => Some(None),
-            text => wrong.take(&field, number(text, &profile.ports).map(Some)),
+            text => {
+                let port = number(text, &profile.ports).and_then(|port| match own.contains(&port) {
+                    true => Err(format!("{port} is not a port that may be published here: it is the gateway's")),
+                    false => Ok(port),
+                });
+                wrong.take(&field, port.map(Some))
+            }
         };
         let inside = wrong.take(&field, number(container, &(1..=u16::MAX)));
         if let (Some(host), Some(container)) = (on_host, inside) {
@@ -342,7 +350,7 @@ mod tests {
     fn request(change: impl FnOnce(&mut CreateRequest)) -> Result<Admitted> {
         let mut request = CreateRequest { image: "alpine".into(), name: "web".into(), ..CreateRequest::default() };
         change(&mut request);
-        admit(&profile(), request)
+        admit(&profile(), &BTreeSet::new(), request)
     }
 
     fn pair(name: &str, value: &str) -> BTreeMap<String, String> {

@@ -50,11 +50,18 @@ struct Rules {
     profiles: BTreeMap<String, Profile>,
     images: config::Images,
     shares: BTreeMap<String, Share>,
+    /// Those of the gateway, which nobody gets.
+    own_ports: BTreeSet<u16>,
 }
 
 impl From<&Config> for Rules {
     fn from(config: &Config) -> Self {
-        Self { profiles: config.profiles.clone(), images: config.images.clone(), shares: config.shares.clone() }
+        Self {
+            profiles: config.profiles.clone(),
+            images: config.images.clone(),
+            shares: config.shares.clone(),
+            own_ports: config.own_ports(),
+        }
     }
 }
 
@@ -88,7 +95,10 @@ impl Policy {
 
     /// Goes by this configuration from now on.
     pub fn reload(&self, config: &Config) {
-        self.rules.set(config.into());
+        let mut rules = Rules::from(config);
+        // Where it listens changes with the next start only.
+        rules.own_ports.extend(&self.rules.get().own_ports);
+        self.rules.set(rules);
     }
 
     /// Commands that run and streams that are open, of all tenants.
@@ -260,7 +270,7 @@ impl Policy {
         // The form is checked first, against what the tenant may use: mistakes tell nothing of other profiles.
         let profile = rules.profile(if given { &profile_name } else { DEFAULT_PROFILE })?;
         let profile = &admission::within_tenant(profile, &self.store.tenant_limits(within.tenant()).await?);
-        let admitted = admission::admit(profile, request)?;
+        let admitted = admission::admit(profile, &rules.own_ports, request)?;
         if !given {
             return Err(Error::new(Kind::Forbidden, format!("the profile {profile_name:?} is not allowed here")));
         }

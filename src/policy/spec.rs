@@ -37,7 +37,7 @@ pub struct ContainerSpec {
     /// Volumes and shares.
     pub mounts: Vec<Mount>,
     /// Where host ports are chosen from.
-    pub auto_ports: RangeInclusive<u16>,
+    pub auto_ports: Vec<RangeInclusive<u16>>,
     /// Where ports are bound on the host.
     pub port_address: IpAddr,
     /// The profile it was admitted under.

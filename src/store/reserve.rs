@@ -28,7 +28,7 @@ pub struct Reservation<'a> {
     /// Ports to hold on the host.
     pub ports: &'a [WantedPort],
     /// Where ports are chosen from.
-    pub auto_ports: RangeInclusive<u16>,
+    pub auto_ports: Vec<RangeInclusive<u16>>,
     /// The tenant's volumes that it has, by our identifier.
     pub volumes: &'a [&'a str],
     /// When it goes by itself.
@@ -136,8 +136,17 @@ impl Store {
         Ok((row, ports))
     }
 
-    /// The lowest port of the range that nobody holds and that is not in quarantine. `Conflict` if there is none.
-    async fn free_port(&self, conn: &mut AnyConnection, range: &RangeInclusive<u16>) -> Result<u16> {
+    /// The lowest port of the ranges that nobody holds and that is not in quarantine. `Conflict` if there is none.
+    async fn free_port(&self, conn: &mut AnyConnection, ranges: &[RangeInclusive<u16>]) -> Result<u16> {
+        for range in ranges {
+            if let Some(free) = self.free_port_in(conn, range).await? {
+                return Ok(free);
+            }
+        }
+        Err(Error::new(Kind::Conflict, "no host port is free"))
+    }
+
+    async fn free_port_in(&self, conn: &mut AnyConnection, range: &RangeInclusive<u16>) -> Result<Option<u16>> {
         let (first, last) = (i64::from(*range.start()), i64::from(*range.end()));
         let free: Option<i64> = sqlx::query_scalar(
             "WITH taken AS (
@@ -154,8 +163,7 @@ impl Store {
         .bind(self.world.now_ms())
         .fetch_one(conn)
         .await?;
-        let free = free.ok_or_else(|| Error::new(Kind::Conflict, "no host port is free"))?;
-        u16::try_from(free).map_err(Error::internal)
+        free.map(u16::try_from).transpose().map_err(Error::internal)
     }
 
     /// Keeps a container's ports from being chosen for a while: a start that failed may have left them bound.

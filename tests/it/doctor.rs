@@ -65,6 +65,7 @@ async fn a_host_that_is_fit_is_said_to_be() {
         ("seccomp", "Podman reads"),
         ("containers", "answers for all 1 of the ledger"),
         ("user namespaces", "65,536 ids"),
+        ("ports", "the gateway's own"),
     ];
     // A Podman that others keep busy is late with its answers, and said to be: this is about the host, not its load.
     let mut found = look().await;

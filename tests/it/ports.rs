@@ -133,3 +133,38 @@ async fn the_port_of_a_failed_start_rests() {
     assert_eq!(client.listed().await, [("c".into(), "running".into())]);
     assert_eq!(story.podman.containers(&story.tenant.slug).await.len(), 1);
 }
+
+/// Who has the gateway's port when it starts anew has what a proxy goes on to send there: everybody's passwords.
+#[tokio::test]
+async fn no_container_gets_a_port_of_the_gateway() {
+    // Below those that the kernel gives to whoever asks for any.
+    let first = 11_000 + (rand::random::<u16>() % 2000) * 4;
+    let (listen, operator) = (first + 1, first + 2);
+    let mut site = site(first, 16);
+    site.put("profiles.default.auto_ports", format!("{first}-{}", first + 3));
+    let mut story = Story::at(site).await;
+    // Held from before the gateway listened there.
+    let held = json!({"ports": {listen.to_string(): "80"}, "start": false});
+    story.client.create_with("old", held).await;
+    story.gateway.terminate();
+    story.gateway.ended().await;
+    story.site.put("listen", format!("[{{ address = \"127.0.0.1:{listen}\" }}]"));
+    story.site.put("operator.listen", format!("127.0.0.1:{operator}"));
+    story.gateway = story.site.start().await;
+    let client = &story.gateway.client(&story.site.token(&story.tenant.login("operator")));
+
+    for verb in ["start", "restart"] {
+        let refused = client.post(&format!("/containers/old/{verb}"), json!({})).await;
+        let said = refused.refused(409, "PodmanAPIError").to_string();
+        assert!(said.contains(&listen.to_string()) && said.contains("the gateway's own"), "{said}");
+    }
+    assert_eq!(client.listed().await, [("old".into(), "created".into())]);
+    client.delete("/containers/old").await.ok();
+    for port in [listen, operator] {
+        let asked = client.try_create("c", json!({"ports": {port.to_string(): "80"}})).await;
+        asked.blames(&[&format!("ports.{port}")]);
+    }
+    let chosen = async |name| port(&client.create_with(name, json!({"ports": {"0": "80"}, "start": false})).await);
+    assert_eq!([chosen("one").await, chosen("two").await], [first, first + 3]);
+    client.try_create("three", json!({"ports": {"0": "80"}})).await.refused(409, "PodmanAPIError");
+}

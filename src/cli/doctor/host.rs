@@ -1,11 +1,12 @@
 //! The host: data directory, disk, firewall, kernel settings.
 
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Report;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::engine::Examined;
 
 const MIB: u64 = 1024 * 1024;
@@ -18,6 +19,7 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
     data_dir(&config.data_dir, report);
     firewall(report);
     null(report);
+    ports(config, report);
     write_back(report);
 }
 
@@ -79,6 +81,38 @@ fn null(report: &mut Report) {
 
 /// Whoever has no number here.
 const NOBODY: u32 = 65_534;
+
+/// Whether tenants may have ports of what the gateway works with, as far as the configuration says. Its own it never gives.
+fn ports(config: &Config, report: &mut Report) {
+    const CHECK: &str = "ports";
+    let of_database = match &config.store {
+        config::Store::Postgres(url) => database_on_loopback(url.expose()),
+        config::Store::Sqlite(_) => None,
+    };
+    let mut open = config.profiles.iter().filter(|(_, profile)| profile.max_ports > 0);
+    let overlap = of_database.and_then(|port| open.find(|(_, profile)| profile.ports.contains(&port)).zip(Some(port)));
+    if let Some(((name, _), port)) = overlap {
+        let message = format!("tenants may publish port {port}, which is the database's");
+        report.warn(
+            CHECK,
+            message,
+            format!("leave it out of profiles.{name}.ports: while the database is down, it is theirs"),
+        );
+        return;
+    }
+    let own: Vec<String> = config.own_ports().iter().map(u16::to_string).collect();
+    report.ok(CHECK, format!("no tenant gets the gateway's own: {}", own.join(", ")));
+}
+
+/// The port of a database on this host.
+fn database_on_loopback(url: &str) -> Option<u16> {
+    let url = url::Url::parse(url).ok()?;
+    let is_here = match url.host_str()?.trim_matches(['[', ']']) {
+        "localhost" => true,
+        host => host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+    };
+    is_here.then(|| url.port().unwrap_or(5432))
+}
 
 /// How much may wait to be written: everybody's fsync waits for it (docs/decisions/0008-bombs.md).
 fn write_back(report: &mut Report) {
