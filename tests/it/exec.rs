@@ -187,7 +187,7 @@ async fn a_command_has_its_own_time() {
     // Without, the profile's default, which is less.
     let short = done(json!({"command": "sleep 60"})).await;
     assert_eq!(short["timed_out"], true);
-    assert!(short["duration_ms"].as_u64().unwrap() < 6000, "not REQUEST_TIMEOUT: {short}");
+    assert!(short["duration_ms"].as_u64().unwrap() < 12_000, "not REQUEST_TIMEOUT: {short}");
 }
 
 #[tokio::test]
