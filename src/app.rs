@@ -154,6 +154,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     }
     store.begin_audit(&config.audit).await?;
     let unusable = |error: serve::ServeError| Error::invalid(error.to_string());
+    let http = serve::fitted(&config.http);
     let bound = serve::bind(&config.listen).await.map_err(unusable)?;
     let for_operator = serve::bind(&operator::listen(&config)).await.map_err(unusable)?;
     let installation = store.installation().await?;
@@ -271,17 +272,18 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
         // Before the server waits for what is open.
         streams.drain();
     };
+    let for_few = operator::few_connections(&http);
     let cut = {
         // To the end: how the drain goes is worth watching, too.
         let watched = serve::run(
             for_operator,
             operator::routes(watch),
-            &config.http,
+            &for_few,
             world,
             Connections::default(),
             std::future::pending(),
         );
-        let served = serve::run(bound, endpoint, &config.http, world, metrics.connections(), shutdown);
+        let served = serve::run(bound, endpoint, &http, world, metrics.connections(), shutdown);
         tokio::select! {
             cut = served => cut,
             _ = watched => 0,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use poem::http::header;
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
 
-use crate::config::{Config, Listen};
+use crate::config::{Config, Http, Listen};
 use crate::domain::{Error, Kind, Result};
 use crate::engine::Engine;
 use crate::metrics::{CONTENT_TYPE, Metrics, Scrape};
@@ -20,6 +20,9 @@ use crate::store::Store;
 
 /// How often what is looked up is looked up where the API tells it: its callers must not make Podman work.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// Most connections of the operator's listener.
+const CONNECTIONS: usize = 64;
 
 /// For how long an answer of `/readyz` is given again: anybody may ask for it, as often as they like.
 const READY_KEPT: Duration = Duration::from_secs(1);
@@ -48,6 +51,7 @@ impl Watch {
             Ok(()) => self.store.census().await.unwrap_or_default(),
             Err(_) => Default::default(),
         };
+        let audit = self.store.audit_state();
         let (execs, streams) = self.policy.momentary();
         let good_until = |(address, certificate): &(SocketAddr, Arc<Certificate>)| {
             Some((address.to_string(), certificate.not_after()?))
@@ -55,6 +59,9 @@ impl Watch {
         self.metrics.found(Scrape {
             podman: podman.is_ok(),
             store: store.is_ok(),
+            audit_writable: audit.works,
+            audit_kept: audit.kept,
+            disk_full: self.store.is_disk_full(),
             events: self.engine.hears_events(),
             wedged: self.engine.wedged(),
             sizes: self.engine.queue_sizes(),
@@ -78,6 +85,11 @@ impl Watch {
 /// The addresses of the operator's listener: one or none.
 pub(super) fn listen(config: &Config) -> Vec<Listen> {
     config.operator.listen.iter().cloned().collect()
+}
+
+/// The same for the operator's listener: nobody but the operator needs connections there.
+pub(super) fn few_connections(http: &Http) -> Http {
+    Http { max_connections: http.max_connections.min(CONNECTIONS), ..http.clone() }
 }
 
 /// Every path of the operator's listener.

@@ -354,6 +354,9 @@ fn print_json(value: &serde_json::Value) -> Result<(), Error> {
 /// One line of standard input, without its end.
 fn line_of_stdin() -> Result<String, Error> {
     let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(Error::internal)?;
+    std::io::stdin().lock().read_line(&mut line).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => Error::invalid("standard input is not UTF-8"),
+        _ => Error::internal(error),
+    })?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

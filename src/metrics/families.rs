@@ -69,6 +69,9 @@ pub(super) struct Families {
     pub(super) logins: Family<Login, Counter>,
     pub(super) store_seconds: Seconds<StoreOperation>,
     pub(super) store_up: Gauge,
+    pub(super) audit_writable: Gauge,
+    pub(super) audit_kept: Gauge,
+    pub(super) disk_full: Gauge,
     pub(super) containers: Family<State, Gauge>,
     pub(super) kept: Family<Kept, Gauge>,
     pub(super) rounds: Family<Outcome, Counter>,
@@ -108,6 +111,9 @@ impl Families {
             logins: put(registry, "podgate_logins", "Attempts to sign in", Family::default()),
             store_seconds: seconds(registry, "db_client_operation_duration_seconds", STORE, store_seconds),
             store_up: put(registry, "podgate_store_up", "Whether the store answered just now", Gauge::default()),
+            audit_writable: put(registry, "podgate_audit_writable", AUDIT, Gauge::default()),
+            audit_kept: put(registry, "podgate_audit_rows_kept", AUDIT_KEPT, Gauge::default()),
+            disk_full: put(registry, "podgate_store_disk_full", DISK_FULL, Gauge::default()),
             containers: put(
                 registry,
                 "podgate_containers",
@@ -183,6 +189,9 @@ const WEDGED: &str = "Containers that Podman does not answer for; restarting Pod
 const DECISIONS: &str = "Requests that a rate limit let pass or refused";
 const STORE: &str =
     "Seconds that the store took: begin until a write may begin, heartbeat for a small write, ping for a read";
+const AUDIT: &str = "Whether the audit log and its copy could be written the last time; if not, changes are refused";
+const AUDIT_KEPT: &str = "Rows of the audit log that wait in memory until they can be written";
+const DISK_FULL: &str = "Whether the store's disk has too little room, so that changes are refused";
 const ROWS: &str = "Half-made or half-removed rows that the reconciler settled, or could not";
 const LAST_ROUND: &str = "When the reconciler last settled everything, seconds since 1970";
 const ORPHANS: &str = "Objects in Podman with our label that nobody owned";

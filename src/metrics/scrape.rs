@@ -10,6 +10,12 @@ pub struct Scrape {
     pub podman: bool,
     /// The store.
     pub store: bool,
+    /// Whether the audit log and its copy could be written the last time.
+    pub audit_writable: bool,
+    /// Rows of the audit log that wait in memory.
+    pub audit_kept: usize,
+    /// Whether the store's disk has too little room for changes.
+    pub disk_full: bool,
     /// Whether Podman's events are heard.
     pub events: bool,
     /// Containers that Podman does not answer for.
@@ -35,6 +41,9 @@ impl Metrics {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         families.podman_up.set(i64::from(scrape.podman));
         families.store_up.set(i64::from(scrape.store));
+        families.audit_writable.set(i64::from(scrape.audit_writable));
+        families.audit_kept.set(count(scrape.audit_kept));
+        families.disk_full.set(i64::from(scrape.disk_full));
         families.events_heard.set(i64::from(scrape.events));
         families.wedged.set(count(scrape.wedged));
         families.execs.set(scrape.execs);

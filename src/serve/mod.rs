@@ -9,6 +9,7 @@
 //! | `tls` | a certificate that can be read again while connections are served |
 //! | `renewal` | notices that a certificate's files were changed |
 //! | `accept` | takes connections, as many as the caps allow, and backs off when the system can't give more |
+//! | `files` | how many connections the limit of open files allows |
 //! | `slots` | how many connections there are, in all and from one network |
 //! | `connection` | the life of one connection: TLS handshake, HTTP, deadlines, drain |
 //! | `activity` | what a connection is doing, and the instant by which it must have done it |
@@ -27,6 +28,7 @@ mod activity;
 mod bind;
 mod connection;
 mod exchange;
+mod files;
 mod head;
 mod limits;
 mod refusal;
@@ -50,6 +52,7 @@ use crate::metrics::Connections;
 use self::{accept::Acceptor, connection::Shared, limits::Limits, slots::Slots};
 pub use self::{
     bind::{Bound, ServeError, bind},
+    files::{connections_within, fitted, most_open_files},
     tls::Certificate,
 };
 

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Any, AnyPool, ConnectOptions, Connection, Executor, Transaction};
 use tokio::sync::Notify;
 
@@ -49,8 +49,8 @@ pub use account_change::AccountChange;
 pub use accounts::{Account, AccountInfo, NewAccount, PLATFORM_IS_APART};
 pub use api_keys::{ApiKey, KeyRecord, NewApiKey, key_of_session, key_session};
 pub use audit::{
-    Asker, AuditCursor, AuditEntry, AuditFilter, Course, Deed, Ended, Entry, Finding, Head, Noted, Object, Outcome,
-    Report, Room, verify_copy,
+    Asker, AuditCursor, AuditEntry, AuditFilter, AuditState, Course, Deed, Ended, Entry, Finding, Head, Noted, Object,
+    Outcome, Report, Room, verify_copy,
 };
 pub use backup::{RestoreOptions, Restored, Scratch};
 pub use census::Census;
@@ -101,7 +101,13 @@ impl Store {
     ) -> Result<Self> {
         let store = Self::connect(place, gateway, default_quotas, metrics, world).await?;
         MIGRATIONS.run(&store.pool).await.map_err(|error| {
-            Error::new(Kind::StoreDown, "the store's schema cannot be brought up to date").because(error)
+            let message = match error {
+                MigrateError::VersionMissing(_) => {
+                    "the store was made by a newer Podgate; run that one, or restore a backup"
+                }
+                _ => "the store's schema cannot be brought up to date",
+            };
+            Error::new(Kind::StoreDown, message).because(error)
         })?;
         let installation = found_installation(&store.pool, world).await?;
         let Self { pool, is_postgres, gateway, .. } = &store;

@@ -8,6 +8,7 @@ use podgate::domain::World;
 use podgate::store::{Deed, Object, Outcome, Store};
 use serde_json::{Value, json};
 
+use crate::support::client::whole;
 use crate::support::gateway::{PASSWORD, unique};
 use crate::support::{Client, Ledger, Site, Story, eventually};
 
@@ -403,7 +404,7 @@ async fn a_copy_that_fails_stops_changes() {
     let dir = site.dir.join("audit");
     std::fs::create_dir(&dir).unwrap();
     let file = dir.join("audit.jsonl");
-    let site = site.set("audit.file", file.display());
+    let site = site.set("audit.file", file.display()).set("operator.listen", "127.0.0.1:0");
     let story = Story::at(site).await;
     let client = &story.client;
     client.create_sleeping("web").await;
@@ -414,11 +415,18 @@ async fn a_copy_that_fails_stops_changes() {
     client.post("/volumes", json!({"name": "data"})).await.refused(503, "PodmanAPIError");
     assert_eq!(client.used().await["volumes"], 0);
     client.delete("/containers/web?force=true").await.ok();
+    let operator = crate::support::Client { address: story.gateway.operator(), token: None };
+    let tells = async |line: &str| {
+        let request = hyper::Request::builder().uri("/metrics").header("host", "x").body(whole("")).unwrap();
+        operator.send(request).await.text().lines().any(|one| one == line)
+    };
+    assert!(tells("podgate_audit_writable 0").await && tells("podgate_store_up 1").await, "the operator is told");
     std::fs::rename(&away, &dir).unwrap();
     eventually("that it works again", || async {
         (client.post("/volumes", json!({"name": "data"})).await.status == 200).then_some(())
     })
     .await;
+    assert!(tells("podgate_audit_writable 1").await);
     let mut numbers = copied(&story.site, &file).await;
     numbers.dedup();
     assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>());

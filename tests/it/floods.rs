@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::support::client::{Answer, whole};
 use crate::support::private::PrivatePodman;
 use crate::support::processes::{alive, fork_bomb, marker};
 use crate::support::sse::Stream;
@@ -217,4 +221,35 @@ async fn a_hundred_at_once_run_wait_or_are_refused() {
     drop(leaving);
     eventually("that they are gone", || async { (client.used().await["execs"] == 0).then_some(()) }).await;
     assert_eq!(client.exec("c", json!("echo fine")).await, "fine\n");
+}
+
+/// Whoever opens connections, without a token, takes no descriptor that work in Podman needs.
+#[tokio::test]
+async fn connections_leave_files_for_the_work() {
+    let site = Site::new();
+    let tenant = site.tenant();
+    let token = site.token(&tenant.login("operator"));
+    let gateway = site.start_with_files(64, 320).await;
+    let client = gateway.client(&token);
+    client.create_sleeping("web").await;
+    let stream = TcpStream::connect(client.address).await.unwrap();
+    let (mut standing, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut idle = Vec::new();
+    for _ in 0..400 {
+        let mut stream = TcpStream::connect(client.address).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        idle.push(stream);
+    }
+    let log = gateway.logged("all connections are taken").await;
+    assert!(log.contains("fewer connections than http.max_connections"), "{log}");
+    for _ in 0..3 {
+        let body = whole(json!({"command": "echo hi"}).to_string());
+        let request = client.request("POST", "/containers/web/exec").header("content-type", "application/json");
+        let answer = Answer::read(standing.send_request(request.body(body).unwrap()).await.unwrap()).await;
+        assert_eq!(answer.ok()["execution"]["output"], "hi\n");
+        let request = client.request("GET", "/readyz").body(whole("")).unwrap();
+        assert_eq!(Answer::read(standing.send_request(request).await.unwrap()).await.status, 200);
+    }
+    assert!(!gateway.log().contains("Too many open files"), "{}", gateway.log());
 }

@@ -250,6 +250,16 @@ impl Site {
         self.started(self.command(&["serve"])).await
     }
 
+    /// The same, where it may have so many files open, and so many once it asks for more.
+    pub async fn start_with_files(&self, soft: u32, hard: u32) -> Gateway {
+        let serve = self.command(&["serve"]);
+        let mut command = Command::new("sh");
+        command.env_clear().current_dir(env!("CARGO_MANIFEST_DIR")).envs(&self.variables).stderr(Stdio::piped());
+        command.args(["-c", "ulimit -Sn \"$1\" && ulimit -Hn \"$2\" && shift 2 && exec \"$@\"", "sh"]);
+        command.args([soft.to_string(), hard.to_string()]).arg(serve.get_program()).args(serve.get_args());
+        self.started(command).await
+    }
+
     /// The same with the data directory, as it is now, on a disk of its own of so many MiB, which goes with the gateway.
     pub async fn start_on_a_small_disk(&self, size: usize) -> Gateway {
         let script = r#"cp -a "$1" "$1.seed" && mount -t tmpfs -o "size=$2m" small "$1" && cp -a "$1.seed/." "$1" && shift 2 && exec "$@""#;

@@ -8,6 +8,7 @@ use std::process::Command;
 use super::Report;
 use crate::config::{self, Config};
 use crate::engine::Examined;
+use crate::serve::{connections_within, most_open_files};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -21,6 +22,19 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
     null(report);
     ports(config, report);
     write_back(report);
+    open_files(config.http.max_connections, report);
+}
+
+/// Whether as many connections can be open as are configured.
+fn open_files(wanted: usize, report: &mut Report) {
+    const CHECK: &str = "open files";
+    let fit = connections_within(most_open_files());
+    if fit < wanted {
+        let message = format!("as started here, {fit} connections fit of http.max_connections = {wanted}");
+        report.warn(CHECK, message, "raise the hard limit (LimitNOFILE of the unit, ulimit -Hn), or lower the key");
+    } else {
+        report.ok(CHECK, format!("http.max_connections = {wanted} fits into the limit"));
+    }
 }
 
 fn data_dir(dir: &Path, report: &mut Report) {

@@ -33,6 +33,7 @@ use chain::Chain;
 use copy::Copy;
 use entry::about;
 use record::{Phase, Record, sentence, text};
+pub use writer::AuditState;
 use writer::Queue;
 
 /// Where entries go.
@@ -174,6 +175,16 @@ impl Store {
         let copy = Copy::begin(&self.audit.chain, config.file.clone(), config.stdout).await?;
         self.audit.queue.begin(copy, config.wait_for_disk);
         Ok(())
+    }
+
+    /// How writing the log goes.
+    pub fn audit_state(&self) -> AuditState {
+        self.audit.queue.state()
+    }
+
+    /// Whether changes are refused for want of room.
+    pub fn is_disk_full(&self) -> bool {
+        self.audit.has_room().is_err()
     }
 
     /// Waits until who reads the log finds in it what has ended on this gateway, if that does not take long.

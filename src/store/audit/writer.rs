@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::chain::{Chain, Intent, Line};
@@ -33,7 +33,17 @@ const READER_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Queue {
     sender: mpsc::UnboundedSender<Job>,
+    state: watch::Receiver<AuditState>,
     world: World,
+}
+
+/// How writing goes.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditState {
+    /// Whether the log and its copy could be written the last time.
+    pub works: bool,
+    /// Rows that wait in memory.
+    pub kept: usize,
 }
 
 enum Job {
@@ -59,8 +69,15 @@ impl Queue {
     pub(super) fn new(chain: Chain, world: World) -> (Self, Writer) {
         let (sender, jobs) = mpsc::unbounded_channel();
         let (line, disk) = (Line::default(), Disk { behind_since: None, is_waited_for: false });
-        let writer = Writer { chain, jobs, copy: Copy::nowhere(), kept: VecDeque::new(), fails: false, line, disk };
-        (Self { sender, world }, writer)
+        let (state, seen) = watch::channel(AuditState { works: true, kept: 0 });
+        let (copy, kept) = (Copy::nowhere(), VecDeque::new());
+        let writer = Writer { chain, jobs, copy, kept, fails: false, line, disk, state };
+        (Self { sender, state: seen, world }, writer)
+    }
+
+    /// How writing goes.
+    pub(super) fn state(&self) -> AuditState {
+        *self.state.borrow()
     }
 
     /// Writes a row before something is done; gives its place. `StoreDown` if that cannot be, unless it may be kept.
@@ -119,6 +136,7 @@ pub(super) struct Writer {
     fails: bool,
     line: Line,
     disk: Disk,
+    state: watch::Sender<AuditState>,
 }
 
 /// Whether rows are on the disk.
@@ -157,6 +175,7 @@ impl Writer {
     async fn next_batch(&mut self) -> Option<Vec<Waiting>> {
         let mut batch: Vec<Waiting> = Vec::new();
         loop {
+            self.state.send_replace(AuditState { works: !self.fails && self.copy.works(), kept: self.kept.len() });
             let job = match self.jobs.try_recv() {
                 Ok(job) => Some(job),
                 Err(_) if batch.iter().any(|waiting| waiting.told.is_some()) => return Some(batch),
