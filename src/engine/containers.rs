@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::annotations::Annotations;
 use super::spec::{CONTAINER, INSTALLATION, VISITOR, own_label, own_labels};
-use super::{Deadline, Engine, PROBE_PATIENCE, agent, failure};
+use super::{Deadline, Engine, Image, PROBE_PATIENCE, agent, failure};
 use crate::domain::{EngineId, Kind, Result, Signal};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
 
@@ -119,13 +119,32 @@ impl Status {
 }
 
 impl Engine {
-    /// Starts it; fine if it runs already.
+    /// Starts it; fine if it runs already. `Conflict` where Podman would have to read too much for that.
     pub async fn start(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
+        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
+        // Each look would mount it and unmount it again.
+        let _mounted = self.mounted(grant, deadline).await?;
+        self.check_account_files(grant, deadline).await?;
+        self.start_now(grant, deadline).await
+    }
+
+    /// Starts one that was just made of that image and that nobody had in hand yet.
+    pub async fn start_new(&self, grant: &Audited<ContainerGrant>, image: &Image, deadline: Deadline) -> Result<()> {
+        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
+        if !self.good_images.has(&image.id) {
+            let _mounted = self.mounted(grant, deadline).await?;
+            if self.check_account_files(grant, deadline).await? {
+                self.good_images.learn(&image.id);
+            }
+        }
+        self.start_now(grant, deadline).await
+    }
+
+    async fn start_now(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
         let id = grant.engine_id();
         let start = || async {
             if grant.row().ends_stdin { self.start_without_input(id).await } else { self.start_as_it_is(id).await }
         };
-        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
         self.change(grant, deadline, self.patiently(start)).await
     }
 

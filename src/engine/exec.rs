@@ -173,6 +173,10 @@ impl Engine {
         let create = async { self.wire.post_json(&path, &body).await?.checked()?.json::<Created>() };
         self.answering(grant, deadline).await?;
         let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
+        // In one that does not run nothing is started, and a look costs what a mount does.
+        if self.known_status(grant, deadline).await?.is_running() || self.status(grant, deadline).await?.is_running() {
+            self.check_account_files(grant, deadline).await?;
+        }
         let created = deadline.bound(create).await;
         self.learn(grant.engine_id(), &created);
         let session = Session::of(self.in_its_state(grant, created).await?)?;

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | ping, start, remove, archive get, networks, volumes, pull | podman-api | right as measured |
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
-//! | stop | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
+//! | stop, mount | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
 //! | info, disk use | [`wire`] | its types are stricter than two versions of Podman |
 //! | exec | [`wire`] | podman-api's stream has no half of its own to end and keeps what is said |
@@ -18,6 +18,7 @@
 //! ones (stop, logs, files) have a bound of their own for each tenant, and so have those that start processes (create,
 //! start, remove, exec), which would keep every core busy. Every call ends at its [`Deadline`].
 
+mod account_files;
 mod agent;
 mod annotations;
 mod attach;
@@ -40,6 +41,7 @@ mod install;
 mod lanes;
 mod live;
 mod logs;
+mod mounted;
 mod networks;
 mod plain;
 mod pull;
@@ -116,6 +118,7 @@ pub struct Engine {
     workers: Workers,
     pulls: Workers,
     images: images::OnHost,
+    good_images: account_files::GoodImages,
     pull_patience: Duration,
     long: Lanes,
     heavy: Lanes,
@@ -153,6 +156,7 @@ impl Engine {
             workers: Workers::new(engine.max_workers, metrics.queue("workers")),
             pulls: Workers::new(images.pulls, metrics.queue("pulls")),
             images: images::OnHost::default(),
+            good_images: account_files::GoodImages::default(),
             pull_patience: images.pull_patience,
             long: Lanes::new(engine.long_calls_per_tenant, metrics.queue("long")),
             heavy: Lanes::new(heavy_calls(), metrics.queue("heavy")),

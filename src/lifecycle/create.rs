@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Claim, Lifecycle};
 use crate::domain::{Attempt, EngineId, Error, Kind, PublishedPort, Result, timestamp_ms};
-use crate::engine::{Deadline, Identity, Installer, Status, gives_orders};
+use crate::engine::{Deadline, Identity, Image, Installer, Status, gives_orders};
 use crate::policy::grant::{Audited, ContainerGrant, CreateGrant};
 use crate::store::{Container, Promised, Reservation, State};
 
@@ -93,7 +93,7 @@ impl Lifecycle {
         let made = make.await;
         self.fail_point.reached("create.created");
         match made {
-            Ok(engine_id) => match self.settle(grant, &row, &engine_id, deadline).await {
+            Ok(engine_id) => match self.settle(grant, &row, (&engine_id, &image), deadline).await {
                 Ok((grant, status)) => Ok(CreatedContainer { grant, status, ports }),
                 Err(error) => {
                     self.undo(row, Some(engine_id), grant, claim).await;
@@ -132,7 +132,7 @@ impl Lifecycle {
         &self,
         grant: &Audited<CreateGrant>,
         row: &Container,
-        engine_id: &EngineId,
+        (engine_id, image): (&EngineId, &Image),
         deadline: Deadline,
     ) -> Result<(Audited<ContainerGrant>, Status)> {
         self.store.record_engine_id(row, engine_id).await?;
@@ -140,7 +140,7 @@ impl Lifecycle {
         let made = grant.made(row, engine_id.clone());
         if grant.spec().start {
             self.take_running(&made).await?;
-            self.engine.start(&made, deadline).await?;
+            self.engine.start_new(&made, image, deadline).await?;
         }
         self.fail_point.reached("create.started");
         let status = self.engine.status(&made, deadline).await?;

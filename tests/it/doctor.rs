@@ -81,7 +81,16 @@ async fn a_host_that_is_fit_is_said_to_be() {
     found.is("firewall", firewall, "");
     found.is("certificate", "warn", "this host only");
     // What these are depends on the machine; that they are told does not.
-    for check in ["clock", "cgroups", "fair shares", "disk of data", "disk of Podman", "disk quota", "write-back"] {
+    for check in [
+        "clock",
+        "cgroups",
+        "fair shares",
+        "disk of data",
+        "disk of Podman",
+        "disk quota",
+        "write-back",
+        "podman memory",
+    ] {
         assert_ne!(found.check(check).0, "absent", "{check}");
     }
     // What it tried to make, it tells by its command: others make containers, too.

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod account_files;
 mod account_keys;
 mod administration;
 mod agent;

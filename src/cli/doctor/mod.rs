@@ -5,6 +5,7 @@
 mod certificates;
 mod clock;
 mod host;
+mod memory;
 mod podman;
 mod store;
 
@@ -116,6 +117,9 @@ async fn examine(file: Option<PathBuf>) -> Report {
     clock::examine(&mut report);
     let heard = store::examine(&config, app::world(), &mut report).await;
     let found = podman::examine(&config, heard, &mut report).await;
+    if found.is_some() {
+        memory::examine(&mut report);
+    }
     host::examine_storage(&config, found.as_ref(), &mut report);
     certificates::examine(&config, app::world(), &mut report).await;
     report

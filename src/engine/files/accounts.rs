@@ -30,9 +30,12 @@ pub struct FileWrite {
 #[serde(rename_all = "camelCase")]
 pub(in crate::engine) struct Stat {
     pub(in crate::engine) mode: u32,
+    /// Bytes; of the link itself where it is one.
+    pub(in crate::engine) size: i64,
     /// Of what the path leads to, links followed.
     is_dir: bool,
-    link_target: String,
+    /// Where a link leads in the end; else the path.
+    pub(in crate::engine) link_target: String,
 }
 
 /// Largest file that `read_file` takes: account files, not content.
@@ -196,7 +199,7 @@ impl Stat {
     const LINK: u32 = 1 << 27;
     const IRREGULAR: u32 = 1 << 31 | Self::LINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
 
-    fn is_link(&self) -> bool {
+    pub(in crate::engine) fn is_link(&self) -> bool {
         self.mode & Self::LINK != 0
     }
 
@@ -206,7 +209,7 @@ impl Stat {
 }
 
 /// The archive endpoint of Podman's Docker-compatible side; the path is escaped whole.
-fn archive_url(grant: &ContainerGrant, path: &str) -> String {
+pub(in crate::engine) fn archive_url(grant: &ContainerGrant, path: &str) -> String {
     let path = utf8_percent_encode(path, NON_ALPHANUMERIC);
     format!("/v1.40/containers/{}/archive?path={path}", grant.engine_id())
 }

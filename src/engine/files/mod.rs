@@ -32,7 +32,7 @@ use talk::nonsense;
 use visit::Visit;
 
 pub use accounts::FileWrite;
-pub(super) use accounts::{Stat, first_file};
+pub(super) use accounts::{Stat, archive_url, first_file};
 pub use change::{ChangingFiles, Expected, Target, Unpacked};
 pub use survey::Survey;
 pub(super) use visitor::Visits;
