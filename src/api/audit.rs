@@ -195,7 +195,11 @@ impl AuditItem {
             api_key: entry.key_id.filter(|_| is_shown),
             tenant: entry.tenant,
             verb: entry.verb,
-            object: AuditObject { kind: entry.object_kind, name: entry.object, id: entry.object_id },
+            object: AuditObject {
+                kind: entry.object_kind.filter(|kind| !kind.is_empty()),
+                name: entry.object,
+                id: entry.object_id,
+            },
             source: entry.source.filter(|_| is_shown),
             request_id: entry.request_id,
             detail: entry.detail,

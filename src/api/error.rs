@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use poem::Response;
 use poem::error::{MethodNotAllowedError, NotFoundError, ResponseError};
-use poem::http::{HeaderValue, StatusCode};
+use poem::http::{HeaderValue, StatusCode, header};
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError};
 use serde_json::json;
 
+use super::websocket::VERSION;
 use crate::domain::{Budget, Detail, Error, Kind, shortened};
 
 /// The status code and the public type of each kind of failure.
@@ -72,7 +73,7 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
     let mut response = Response::builder().status(status).content_type("application/json").body(body.to_string());
     response.set_data(ErrorType(type_name));
     response.set_data(ErrorMessage(error.message.clone()));
-    let header = match &error.kind {
+    let of_kind = match &error.kind {
         // RFC 9110, 15.5.22: it says to what.
         Kind::UpgradeNeeded => Some(("upgrade", "websocket".to_owned())),
         Kind::Method(allow) => Some(("allow", allow.clone())),
@@ -90,13 +91,20 @@ pub fn respond(error: &Error, request_id: &str, timestamp: &str) -> Response {
         }
         _ => None,
     };
-    if let Some((name, value)) = header
+    if let Some((name, value)) = of_kind
         && let Ok(value) = value.parse()
     {
         response.headers_mut().insert(name, value);
     }
-    if let Kind::OverBudget(budget) = error.kind {
-        tell_budget(&mut response, budget);
+    match error.kind {
+        Kind::OverBudget(budget) => tell_budget(&mut response, budget),
+        // RFC 9110, 7.8: `Upgrade` stands there for this connection only (HTTP/2 has none, and leaves both out). RFC 6455,
+        // 4.4: which version it would have been.
+        Kind::UpgradeNeeded => {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+        }
+        _ => {}
     }
     response
 }
@@ -131,7 +139,7 @@ pub fn from_framework(error: poem::Error) -> Error {
         return no_route();
     }
     if error.is::<MethodNotAllowedError>() {
-        return Error::new(Kind::Method("GET".into()), "this path takes GET");
+        return Error::new(Kind::Method("GET, HEAD".into()), "this path takes GET, HEAD");
     }
     if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
         return invalid_parameter(name, readable(reason));

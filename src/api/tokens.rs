@@ -145,8 +145,12 @@ enum TokenAnswer {
 impl TokenOperations {
     /// Get a token
     ///
-    /// Takes name and password as JSON, or as an OAuth2 form, which also takes a refresh token or an API key. The form's
-    /// errors are OAuth2's own.
+    /// Takes name and password as JSON, or an OAuth2 form (`application/x-www-form-urlencoded`): `grant_type` is `password`
+    /// (with `username` and `password`), `refresh_token` (with `refresh_token`) or `client_credentials` (with `client_id`
+    /// and `client_secret` of an API key, in the form or as `Authorization: Basic`). A form that fails is answered in
+    /// OAuth2's words, with the same status: `{"error": "invalid_grant", "error_description": "…"}`; `error` is
+    /// `invalid_request`, `invalid_grant`, `invalid_client`, `unsupported_grant_type`, `temporarily_unavailable` or
+    /// `server_error`.
     #[oai(path = "/auth/token", method = "post", operation_id = "createToken")]
     async fn create(&self, course: Data<&Arc<Course>>, body: TokenBody) -> poem::Result<TokenAnswer> {
         match body {

@@ -19,6 +19,16 @@ pub struct KeyRequest {
     lasts_ms: Option<i64>,
 }
 
+fn each_once(scopes: Vec<Scope>) -> Vec<Scope> {
+    let mut kept = Vec::new();
+    for scope in scopes {
+        if !kept.contains(&scope) {
+            kept.push(scope);
+        }
+    }
+    kept
+}
+
 impl KeyRequest {
     /// Checks every field; what is wrong goes to `wrong`.
     pub fn parse(
@@ -31,7 +41,7 @@ impl KeyRequest {
         let name = wrong.take("name", VolumeName::parse(&name).map(|_| name.clone()));
         let known = scopes.as_deref().map(|scopes| match scopes {
             [] => Err("must not be empty; leave it out for all of the owner's scopes".to_owned()),
-            scopes => scopes.iter().map(|scope| scope.parse()).collect(),
+            scopes => scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>().map(each_once),
         });
         let scopes = wrong.take("scopes", known.unwrap_or_else(|| Ok(Vec::new())));
         let lasts_ms = wrong.take(

@@ -118,7 +118,9 @@ impl Authenticator {
     ///
     /// A provider's token is not ours to end; from now on we take neither it nor those that were issued before.
     pub async fn sign_out(&self, asker: &Asker, everywhere: bool) -> Result<()> {
-        api_keys::no_key(asker)?;
+        if asker.key_id.is_some() {
+            return Err(Error::new(Kind::Forbidden, "an API key has no session to end; its owner revokes it"));
+        }
         let (asker, object) = match (everywhere, &asker.session_id) {
             (true, _) => (asker.noting("everywhere"), Object::of_kind("session")),
             (false, Some(session)) => (asker.clone(), Object::of_kind("session").with_id(session)),

@@ -64,7 +64,13 @@ impl<E> Identified<E> {
         match (bearer, one(API_KEY)?, ticket(request)) {
             // Generated clients put what they were given wherever the document takes one.
             (Some(token), Some(key), _) if token != key => Err(two()),
-            (None, None, Some(ticket)) => self.auth.redeem_ticket(&ticket, request.uri().path()).await,
+            (None, None, Some(ticket)) => {
+                let redeemed = self.auth.redeem_ticket(&ticket, request.uri().path()).await;
+                redeemed.map_err(|error| match error.kind {
+                    Kind::Unauthenticated(why) => error.said(Kind::Unauthenticated(why), NO_TICKET),
+                    _ => error,
+                })
+            }
             (_, _, Some(_)) => Err(two()),
             (Some(token), _, None) => self.auth.recognise(token).await,
             (None, Some(key), None) => self.auth.recognise_key(key).await,
@@ -72,6 +78,8 @@ impl<E> Identified<E> {
         }
     }
 }
+
+const NO_TICKET: &str = "the ticket is not valid: it is good once, for 30 seconds, and for the path it was made for";
 
 fn two() -> Error {
     Error::new(Kind::Unauthenticated("invalid_request"), "there is more than one Authorization")

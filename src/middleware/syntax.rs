@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use poem::http::uri::Authority;
+use poem::http::{HeaderMap, header};
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use crate::api::caller::Recognised;
@@ -26,11 +28,27 @@ impl<E: Endpoint> Endpoint for Checked<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
+        check_head(request.headers())?;
         // What an operation does not take is refused, not left unread: it was meant to change something.
         if request.uri().path().starts_with(PREFIX) && !check(&request)? {
             no_body(&mut request).await?;
         }
         self.0.call(request).await.map(IntoResponse::into_response)
+    }
+}
+
+/// What may be there once is, and a host is one (RFC 9112, 3.2): whoever stands before us may go by the other.
+fn check_head(headers: &HeaderMap) -> Result<(), Error> {
+    for name in [header::HOST, header::CONTENT_TYPE, header::RANGE] {
+        if headers.get_all(&name).iter().nth(1).is_some() {
+            return Err(Error::invalid(format!("{name} is there twice")));
+        }
+    }
+    let is_host =
+        |host: &[u8]| host.is_empty() || Authority::try_from(host).is_ok_and(|host| !host.as_str().contains('@'));
+    match headers.get(header::HOST) {
+        Some(host) if !is_host(host.as_bytes()) => Err(Error::invalid("the Host header names no host")),
+        _ => Ok(()),
     }
 }
 

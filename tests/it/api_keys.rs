@@ -26,7 +26,9 @@ async fn a_key_does_what_its_owner_may_or_less() {
     let program = client.with_token(&key);
     program.create_sleeping("c").await;
     assert_eq!(get_with(client, &key, "/containers").await, 200);
-    let (_, reader) = make(client, json!({"name": "reads", "scopes": ["containers:read"], "expires_in": 600})).await;
+    let (_, reader) =
+        make(client, json!({"name": "reads", "scopes": ["containers:read", "containers:read"], "expires_in": 600}))
+            .await;
     let reader = client.with_token(&reader);
     assert_eq!(reader.listed().await.len(), 1);
     assert_eq!(reader.get("/auth/me").await.ok()["account"]["scopes"], json!(["containers:read"]));

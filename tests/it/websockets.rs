@@ -146,7 +146,9 @@ async fn only_handshakes_reach_a_websocket() {
     web(client).await;
     let plain = client.get(PATH).await;
     plain.refused(426, "ValidationError");
-    assert_eq!(plain.header("upgrade"), Some("websocket"));
+    for (header, value) in [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-version", "13")] {
+        assert_eq!(plain.header(header), Some(value));
+    }
     for (name, value) in
         [("upgrade", ""), ("upgrade", "h2c"), ("connection", "keep-alive"), ("sec-websocket-version", "8")]
     {

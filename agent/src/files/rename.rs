@@ -1,7 +1,7 @@
 //! Another name for something.
 
 use rustix::fd::AsFd;
-use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, RenameFlags, fstat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
 use super::copy::copy;
@@ -11,13 +11,27 @@ use super::talk::{Outcome, Talk, Trouble};
 use super::write::unfinished;
 use podgate_agent::protocol::files::{Kind, Reason, Tell};
 
+impl Place {
+    /// Whether both are one name in one directory, however they were found.
+    fn is(&self, other: &Self) -> Outcome<bool> {
+        let (dir, others) = (fstat(&self.dir)?, fstat(&other.dir)?);
+        Ok((dir.st_dev, dir.st_ino) == (others.st_dev, others.st_ino) && self.name == other.name)
+    }
+}
+
 pub(super) fn rename(talk: &mut Talk, from: &[u8], to: &[u8], replace: bool, token: u64) -> Outcome<Tell> {
     let (source, target) = (Place::find(from)?, Place::find(to)?);
     let moved = source.look()?.ok_or(Errno::NOENT)?;
     let is_directory = kind(&moved) == Kind::Directory;
     match target.look()? {
         None => {}
-        Some(found) if (found.st_dev, found.st_ino) == (moved.st_dev, moved.st_ino) => {}
+        Some(found) if (found.st_dev, found.st_ino) == (moved.st_dev, moved.st_ino) => {
+            // Of two names of one file, the kernel would leave both and say that all is well.
+            if replace && !is_directory && !source.is(&target)? {
+                unlinkat(&source.dir, &source.name, AtFlags::empty())?;
+                return Ok(Tell::Info(target.info(&found)?, false));
+            }
+        }
         Some(found) if kind(&found) == Kind::Directory => return Err(Trouble::of(Reason::Directory)),
         Some(_) if !replace || is_directory => return Err(Trouble::of(Reason::Exists)),
         Some(_) => {}
@@ -36,7 +50,7 @@ pub(super) fn rename(talk: &mut Talk, from: &[u8], to: &[u8], replace: bool, tok
             }
             // From here on it has its new name, whatever becomes of the old one.
             if is_directory {
-                take_away(&mut || talk.alive(), source.dir.as_fd(), &source.name, 0)?;
+                take_away(&mut || talk.alive(), source.dir.as_fd(), &source.name)?;
             } else {
                 unlinkat(&source.dir, &source.name, AtFlags::empty())?;
             }

@@ -15,7 +15,7 @@ use super::place::{directory, kind, look_at, readable};
 use super::remove::{take_any_away, take_away};
 use super::talk::{Outcome, Talk, Trouble};
 use super::write::{unfinished, write_all};
-use podgate_agent::protocol::files::{Ask, Entry, Kind, Reason, Tell};
+use podgate_agent::protocol::files::{Ask, Entry, Kind, Reason, Refusal, Tell};
 
 /// Of directories that the tree has no entry for.
 const MODE: Mode = Mode::from_raw_mode(0o755);
@@ -30,7 +30,7 @@ pub(super) fn unpack(talk: &mut Talk, path: &[u8], token: u64) -> Outcome<Tell> 
             Ask::Data(bytes) => write_all(&open.as_ref().ok_or(Trouble::Gone)?.0, &bytes)?,
             Ask::Entry(entry) => {
                 finish(open.take())?;
-                open = stage.add(entry)?;
+                open = stage.add(entry).map_err(amiss)?;
             }
             Ask::Finish => break,
             Ask::Forget => return Err(Trouble::Forgotten),
@@ -48,6 +48,19 @@ pub(super) fn unpack(talk: &mut Talk, path: &[u8], token: u64) -> Outcome<Tell> 
 
 fn finish(open: Option<(OwnedFd, Entry)>) -> Outcome<()> {
     open.map_or(Ok(()), |(file, entry)| adorn(file.as_fd(), &entry.info))
+}
+
+/// Where nothing but the archive's own entries lie, whatever is in the way of one is the archive's fault.
+fn amiss(trouble: Trouble) -> Trouble {
+    use Reason::{Absent, Circle, Directory, Exists, NoDirectory, Outside};
+    match trouble {
+        Trouble::Refused(refusal)
+            if matches!(refusal.reason, Absent | Circle | Directory | Exists | NoDirectory | Outside) =>
+        {
+            Trouble::Refused(Refusal { reason: Reason::Amiss, ..refusal })
+        }
+        other => other,
+    }
 }
 
 /// A directory in the one that is to be filled. Dropped, it is gone.
@@ -152,7 +165,7 @@ fn mkdirat_beneath(stage: &Stage, path: &[u8]) -> rustix::io::Result<()> {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let _ = take_away(&mut || Ok(()), self.target.as_fd(), &self.name, 0);
+        let _ = take_away(&mut || Ok(()), self.target.as_fd(), &self.name);
     }
 }
 

@@ -59,7 +59,10 @@ pub(super) fn responses() -> Value {
                     header("string", "`Bearer`, and the scope that a token needs, if that was it.")
             }
             416 => headers["Content-Range"] = header("string", "How long the file is: `bytes */1024`."),
-            426 => headers["Upgrade"] = header("string", "`websocket`."),
+            426 => {
+                headers["Upgrade"] = header("string", "`websocket`.");
+                headers["Sec-WebSocket-Version"] = header("string", "`13`.");
+            }
             409 => {
                 headers["Retry-After"] = header("integer", "Seconds, where the same request, sent before, still runs.")
             }

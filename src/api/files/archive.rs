@@ -76,6 +76,8 @@ impl Archives {
 
     /// Unpack a tar archive into a directory
     ///
+    /// The body is of type `application/octet-stream` or `application/x-tar`.
+    ///
     /// Takes regular files, directories and links, with their modes, times and owners. Anything else, a name that is
     /// absolute or has `..` in it, a hard link to what the archive does not hold and an archive without an end are 400, what
     /// does not fit what is there is 409, and both change nothing: the archive is unpacked beside, and moved to where it

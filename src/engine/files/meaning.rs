@@ -18,8 +18,12 @@ pub(super) fn refused(refusal: Refusal) -> Error {
         Reason::Mounted => conflict("it is mounted or in use there"),
         Reason::Full => Error::new(Kind::Quota, "there is no room left where the container keeps its files"),
         Reason::Denied => conflict("the container's root may not do this"),
-        Reason::Circle => conflict("the path leads in a circle"),
+        Reason::Circle => conflict("the path leads in a circle, or over one of the kernel's own links"),
         Reason::Outside => conflict("the path leads out of the directory"),
+        Reason::Amiss => Error::new(
+            Kind::Invalid,
+            "an entry of the archive leads out of it, lies below one that is no directory, or links to what it has not",
+        ),
         Reason::Changed => Error::new(Kind::Precondition, "the file is not the one that the request names"),
         Reason::TooLong => Error::new(Kind::Refused, "a name or a path is too long for the container's file system"),
         Reason::TooDeep => conflict("the directories go deeper than 200 levels"),

@@ -285,6 +285,8 @@ pub enum Reason {
     Circle,
     /// A path leads out of the directory that is to be filled.
     Outside,
+    /// The archive contradicts itself, or names what it has not.
+    Amiss,
     /// What stands there is not what was expected.
     Changed,
     /// A name or a path is too long.

@@ -4,7 +4,7 @@ use super::{Ask, Entry, Expect, Info, Kind, LONGEST, Owner, Reason, Refusal, Tel
 use crate::protocol::codec::{Fields, Frame, Malformed, put_bytes, put_optional};
 
 impl Reason {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Absent,
         Self::NoDirectory,
         Self::Directory,
@@ -17,6 +17,7 @@ impl Reason {
         Self::Denied,
         Self::Circle,
         Self::Outside,
+        Self::Amiss,
         Self::Changed,
         Self::TooLong,
         Self::TooDeep,
