@@ -1,7 +1,7 @@
 //! Another name for something.
 
 use rustix::fd::AsFd;
-use rustix::fs::{AtFlags, RenameFlags, fstat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, RenameFlags, Stat, fstat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
 use super::copy::copy;
@@ -23,15 +23,15 @@ pub(super) fn rename(talk: &mut Talk, from: &[u8], to: &[u8], replace: bool, tok
     let (source, target) = (Place::find(from)?, Place::find(to)?);
     let moved = source.look()?.ok_or(Errno::NOENT)?;
     let is_directory = kind(&moved) == Kind::Directory;
+    let is_moved = |found: &Stat| (found.st_dev, found.st_ino) == (moved.st_dev, moved.st_ino);
     match target.look()? {
         None => {}
-        Some(found) if (found.st_dev, found.st_ino) == (moved.st_dev, moved.st_ino) => {
-            // Of two names of one file, the kernel would leave both and say that all is well.
-            if replace && !is_directory && !source.is(&target)? {
-                unlinkat(&source.dir, &source.name, AtFlags::empty())?;
-                return Ok(Tell::Info(target.info(&found)?, false));
-            }
+        // Of two names of one file, the kernel would leave both and say that all is well.
+        Some(found) if is_moved(&found) && replace && !is_directory && !source.is(&target)? => {
+            unlinkat(&source.dir, &source.name, AtFlags::empty())?;
+            return Ok(Tell::Info(target.info(&found)?, false));
         }
+        Some(found) if is_moved(&found) => {}
         Some(found) if kind(&found) == Kind::Directory => return Err(Trouble::of(Reason::Directory)),
         Some(_) if !replace || is_directory => return Err(Trouble::of(Reason::Exists)),
         Some(_) => {}
