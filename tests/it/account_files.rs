@@ -32,10 +32,7 @@ async fn verb(client: &Client, verb: &str) -> Answer {
 async fn what_podman_would_read_whole_has_a_size() {
     let Story { client, .. } = &Story::begin().await;
     client.create_sleeping("c").await;
-    let whole = |path| {
-        let read = client.exec("c", json!(format!("cat {path}")));
-        async move { read.await }
-    };
+    let whole = |path| client.exec("c", json!(format!("cat {path}")));
     for path in ["/etc/group", "/etc/passwd"] {
         let good = whole(path).await;
         client.exec("c", json!(format!("truncate -s {MUCH} {path}"))).await;
