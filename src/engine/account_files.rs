@@ -18,8 +18,8 @@ use crate::policy::grant::ContainerGrant;
 const DIRECTORY: &str = "/etc";
 const FILES: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
-/// Most bytes of one. Real ones have a few thousand.
-const MOST: i64 = 1024 * 1024;
+/// Most bytes of one. Real ones have a few thousand; of a line of two bytes Podman keeps some two hundred.
+const MOST: i64 = 256 * 1024;
 
 /// Names of what every container has mounted. What is mounted on cannot be renamed, whatever becomes of the directories
 /// above, so the names stay.
@@ -77,8 +77,11 @@ impl Engine {
                 }
                 found = end;
             }
+            if FILES.contains(&path) && found.is_device() {
+                return Err(refused(path, "is a device, which Podman would read; put a file there"));
+            }
             if FILES.contains(&path) && found.size > MOST {
-                return Err(refused(path, "has more than 1 MiB, which Podman would read; make it smaller"));
+                return Err(refused(path, "has more than 256 KiB, which Podman would read; make it smaller"));
             }
         }
         Ok(plain)

@@ -66,9 +66,10 @@ impl Engine {
     /// Starts a container whose main process finds its input at its end. Podman would give it the host's /dev/null, and
     /// crun that to the container's root (docs/decisions/0030-standard-input.md): so it is a pipe, which is ended here.
     pub(super) async fn start_without_input(&self, id: &EngineId) -> Result<()> {
-        // Makes it ready to run, so that the process never sees another input.
+        // Ready to run, so that the process never sees another input.
         let mut ready = None;
         for _ in 0..INPUT_TRIES {
+            self.make_ready(id).await?;
             let ended = self.end_input(id).await;
             ready = self.monitor(id).await?;
             let came_between = ended.err().is_none_or(|error| came_between(&error));
@@ -76,7 +77,7 @@ impl Engine {
                 break;
             }
         }
-        // What cannot start says so here.
+        // Whatever is wrong says so here.
         self.start_as_it_is(id).await?;
         for _ in 0..INPUT_TRIES {
             match self.input_ended(id, ready).await {
@@ -85,6 +86,19 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// The first half of a start, which says why there will be none. To attach would do it as well, and say nothing; and where
+    /// it fails, Podman 5 has the host's ports for a moment, so it is not tried twice.
+    async fn make_ready(&self, id: &EngineId) -> Result<()> {
+        let answer = self.wire.post(&format!("/v4.0.0/libpod/containers/{id}/init")).await?;
+        match answer.checked() {
+            Err(error) if matches!(error.kind, Kind::NoCommand | Kind::NoPath | Kind::Refused | Kind::NotFound) => {
+                Err(error)
+            }
+            // It is ready, or runs, or the start has more to say.
+            _ => Ok(()),
+        }
     }
 
     /// Of one that has ended there is none, and to attach would make it ready to run again.

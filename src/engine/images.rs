@@ -1,6 +1,6 @@
 //! Images on the host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub struct Image {
     pub workdir: String,
     /// Whether its ENV has what Podman fills from its own service's environment (CVE-2026-57231).
     pub is_greedy: bool,
+    /// Whether what it says of itself is more than Podman should write into each event and each answer about a container.
+    pub is_wordy: bool,
     /// The family of an annotation of it that its runtime or Podman would obey, if it has one.
     pub order: Option<&'static str>,
 }
@@ -44,6 +46,27 @@ struct InspectedConfig {
     working_dir: String,
     #[serde(default)]
     env: Option<Vec<String>>,
+    #[serde(default)]
+    cmd: Option<Vec<String>>,
+    #[serde(default)]
+    entrypoint: Option<Vec<String>>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// Most bytes of an image's labels, annotations, environment and command together. Podman writes labels into each event, as
+/// a line; a reader of Podman 5's that sees half of a long one ends the service (docs/decisions/0024).
+const MOST_WORDS: usize = 64 * 1024;
+
+impl InspectedConfig {
+    fn words(&self) -> usize {
+        let lists = [&self.env, &self.cmd, &self.entrypoint].into_iter().flatten().flatten();
+        lists.map(String::len).sum::<usize>() + length(self.labels.as_ref())
+    }
+}
+
+fn length(map: Option<&BTreeMap<String, String>>) -> usize {
+    map.into_iter().flatten().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 #[derive(Deserialize)]
@@ -112,10 +135,12 @@ impl Engine {
         if found.id.len() != 64 || !found.id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(failure::unreadable("an image without a full id"));
         }
-        let InspectedConfig { working_dir, env } = found.config.unwrap_or_default();
+        let config = found.config.unwrap_or_default();
+        let is_wordy = config.words() + length(found.annotations.as_ref()) > MOST_WORDS;
+        let InspectedConfig { working_dir, env, .. } = config;
         let workdir = Some(working_dir).filter(|dir| dir.starts_with('/')).unwrap_or_else(|| "/".into());
         let is_greedy = env.into_iter().flatten().any(|one| !one.contains('='));
         let order = found.annotations.as_ref().and_then(order_of_image);
-        Ok(Image { id: found.id, workdir, is_greedy, order })
+        Ok(Image { id: found.id, workdir, is_greedy, is_wordy, order })
     }
 }

@@ -114,7 +114,9 @@ pub(super) fn labels(id: &Identity<'_>) -> BTreeMap<String, String> {
         (CONTAINER, id.row_id.to_owned()),
     ];
     let expires = id.expires.clone().map(|time| (EXPIRES, time));
-    ours.into_iter().chain(expires).map(|(name, value)| (name.to_owned(), value)).collect()
+    // An image's would have `podman auto-update` restart a unit of the host's that it names.
+    let theirs = [("io.containers.autoupdate", "disabled".to_owned()), ("PODMAN_SYSTEMD_UNIT", String::new())];
+    ours.into_iter().chain(theirs).chain(expires).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The body of `POST /libpod/containers/create`.

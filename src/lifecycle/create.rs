@@ -42,6 +42,10 @@ impl Lifecycle {
         if image.is_greedy {
             return Err(Error::new(Kind::Forbidden, "the image asks for the environment of Podman's service"));
         }
+        if image.is_wordy {
+            let message = "the image's labels, annotations, environment and command have more than 64 KiB";
+            return Err(Error::new(Kind::Refused, message));
+        }
         if let Some(order) = image.order {
             return Err(gives_orders(order));
         }

@@ -5,12 +5,13 @@
 //! no answer, a visitor surveys what there is (docs/decisions/0028).
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::Lifecycle;
 use super::rows::lock;
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 4;
 /// How long a survey may take, for each of the things that a container stores in.
 const SURVEY_PATIENCE: Duration = Duration::from_secs(20);
+/// How long Podman may take to tell of all volumes before it is taken for silent.
+const SOON: Duration = Duration::from_secs(10);
 /// What a survey may find more than Podman tells, beside an eighth of it: what was written in between, and inodes.
 const SLACK: i64 = 16 * 1024 * 1024;
 
@@ -159,7 +162,15 @@ impl Lifecycle {
 
     /// Measures all volumes that Podman is believed about. It does that for the whole host at once.
     pub async fn measure_volumes(&self, system: &SystemGrant) -> Result<()> {
-        let sizes = self.engine.volume_sizes(system).await;
+        let mut asked = pin!(self.engine.volume_sizes(system));
+        let sizes = match timeout(SOON, &mut asked).await {
+            Ok(sizes) => sizes,
+            // It may hang; whoever is surveyed meanwhile is believed.
+            Err(_) => {
+                self.doubts.silent.store(true, Ordering::Relaxed);
+                asked.await
+            }
+        };
         self.doubts.silent.store(sizes.is_err(), Ordering::Relaxed);
         let (sizes, volumes) = (sizes?, self.store.settled_volumes().await?);
         lock(&self.doubts.volumes).retain(|id| volumes.iter().any(|volume| volume.id == *id));

@@ -90,7 +90,8 @@ pub(super) struct Admitted {
 }
 
 /// Prefixes of labels that Podman or we give a meaning to.
-const RESERVED_LABELS: &[&str] = &["io.podgate", "io.podman", "io.containers", "io.buildah", "io.kubernetes"];
+const RESERVED_LABELS: &[&str] =
+    &["io.podgate", "io.podman", "io.containers", "io.buildah", "io.kubernetes", "podman_systemd_unit"];
 const MAX_LABELS: usize = 64;
 /// All names and values together.
 const MAX_LABEL_BYTES: usize = 128 * 1024;

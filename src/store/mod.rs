@@ -152,7 +152,12 @@ impl Store {
                 });
                 (sqlite_url(path)?, false)
             }
-            config::Store::Postgres(url) => (url.expose().to_owned(), true),
+            config::Store::Postgres(url) => {
+                pool = pool.after_connect(|connection, _| {
+                    Box::pin(async { connection.execute(POSTGRES_SETTINGS).await.map(drop) })
+                });
+                (url.expose().to_owned(), true)
+            }
         };
         let options = AnyConnectOptions::from_str(&url).map_err(|_| failed("its URL is wrong".into()))?;
         let pool = pool.connect_with(options.disable_statement_logging()).await?;
@@ -215,7 +220,17 @@ impl Store {
     /// Begins to read: all that is asked in it is of one moment, whoever goes on writing.
     async fn snapshot(&self) -> Result<Transaction<'static, Any>> {
         let begin = if self.is_postgres { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
-        Ok(self.pool.begin_with(begin).await?)
+        let mut tx = self.pool.begin_with(begin).await?;
+        self.take_time(&mut tx).await?;
+        Ok(tx)
+    }
+
+    /// Whoever reads or writes along may be slow.
+    async fn take_time(&self, tx: &mut Transaction<'static, Any>) -> Result<()> {
+        if self.is_postgres {
+            sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut **tx).await?;
+        }
+        Ok(())
     }
 
     /// What a tenant may have where its record says nothing else, from now on.
@@ -243,6 +258,10 @@ async fn found_installation(pool: &AnyPool, world: World) -> Result<String> {
         .await?;
     Ok(sqlx::query_scalar("SELECT id FROM installation").fetch_one(pool).await?)
 }
+
+/// A transaction whose gateway is lost without a word, its host perhaps, has the lock that all others need, until the server
+/// hears of it from the network, hours later. None of ours rests that long in between.
+const POSTGRES_SETTINGS: &str = "SET idle_in_transaction_session_timeout = '10s'";
 
 const SQLITE_SETTINGS: &str =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000";

@@ -113,6 +113,22 @@ async fn what_an_image_brings_has_a_size_too() {
     assert_eq!(story.podman.containers(&story.tenant.slug).await, []);
     story.podman.remove_image(&name).await;
 
+    // A device is opened by whoever reads it, as root of the host.
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Char);
+    (header.set_device_major(1).unwrap(), header.set_device_minor(5).unwrap());
+    header.set_size(0);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, "etc/passwd", std::io::empty()).unwrap();
+    story.podman.import(&name, archive.into_inner().unwrap()).await;
+    let said = refuses(
+        client.post("/containers", json!({"image": name, "name": "c", "command": ["/app"]})).await,
+        "/etc/passwd",
+    );
+    assert!(said.contains("device"), "{said}");
+    story.podman.remove_image(&name).await;
+
     for number in 0..2 {
         client.create_sleeping(&format!("c{number}")).await;
     }

@@ -31,7 +31,11 @@ async fn a_gateway_outlives_its_podman() {
         let health = health.json();
         assert_eq!((&health["status"], &health["podman"]), (&json!("unhealthy"), &json!("disconnected")));
         assert_eq!(client.anonymous().get("/livez").await.status, 200);
-        client.anonymous().get("/readyz").await.refused(503, "PodmanAPIError");
+        let unready = async || {
+            let answer = client.anonymous().get("/readyz").await;
+            (answer.status == 503).then_some(answer)
+        };
+        eventually("that it is not ready", unready).await.refused(503, "PodmanAPIError");
         let refused = client.post("/containers", create.clone()).await;
         refused.refused(503, "PodmanAPIError");
         assert!(refused.header("retry-after").is_some());
@@ -44,7 +48,8 @@ async fn a_gateway_outlives_its_podman() {
     // Podman comes.
     let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
     assert_eq!(client.get("/health").await.json()["status"], "healthy");
-    assert_eq!(client.get("/readyz").await.status, 200);
+    // What was looked up a moment ago is not looked up again.
+    eventually("readiness", || async { (client.get("/readyz").await.status == 200).then_some(()) }).await;
     client.create_sleeping("old").await;
 
     // It goes: what asks it fails, nothing is lost.

@@ -120,6 +120,19 @@ async fn volumes_are_part_of_it() {
     client.delete("/volumes/data").await.ok();
 }
 
+/// The first to mount a volume makes it as the image's directory there is, and who only looks is not the first.
+#[tokio::test]
+async fn who_looks_at_a_fresh_volume_leaves_it_fresh() {
+    let Story { client, .. } = &Story::begin().await;
+    client.post("/volumes", json!({"name": "data"})).await.ok();
+    client.create_with("c", json!({"volumes": {"data": "/var/tmp"}, "start": false})).await;
+    assert_eq!(client.names("/var/tmp").await, [""; 0]);
+    client.post("/containers/c/start", json!(null)).await.ok();
+    assert_eq!(client.exec("c", json!("stat -c %a /var/tmp")).await, "1777\n");
+    client.delete("/containers/c?force=true").await.ok();
+    client.delete("/volumes/data").await.ok();
+}
+
 #[tokio::test]
 async fn a_part_is_read_and_what_is_known_is_not() {
     let Story { client, .. } = &Story::begin().await;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::hostile::image;
@@ -33,6 +33,35 @@ async fn a_stop_signal_that_is_none_is_the_images_fault() {
     let refused = story.client.post("/containers", json!({"image": name, "name": "c"})).await;
     let error = refused.refused(400, "ValidationError");
     assert!(error.to_string().contains("STOPSIGNAL"), "{error}");
+    story.podman.remove_image(&name).await;
+}
+
+/// Podman writes an image's labels into each event, as a line that its readers take for two when it is long.
+#[tokio::test]
+async fn an_image_that_says_too_much_is_refused() {
+    let name = format!("localhost/{}:wordy", unique());
+    let story = Story::with(Site::new(), &[&format!("--image={name}")]).await;
+    let labels =
+        |count: usize| (0..count).map(|number| (format!("l{number}"), json!("x".repeat(1000)))).collect::<Map<_, _>>();
+    for (count, is_refused) in [(70, true), (20, false)] {
+        let mut labels = labels(count);
+        labels.insert("io.containers.autoupdate".into(), json!("registry"));
+        labels.insert("PODMAN_SYSTEMD_UNIT".into(), json!("ssh.service"));
+        story.podman.load(image(&name, "/nowhere", &json!({"Cmd": ["/app", "sleep"], "Labels": labels}))).await;
+        let answer = story.client.post("/containers", json!({"image": name, "name": "c"})).await;
+        if is_refused {
+            assert!(answer.refused(400, "ValidationError").to_string().contains("64 KiB"));
+        } else {
+            let id = answer.ok()["container"]["id"].as_str().unwrap().to_owned();
+            let labels = story.podman.inspect(&id).await["Config"]["Labels"].clone();
+            // No unit of the host is restarted in the image's name.
+            assert_eq!(
+                (&labels["io.containers.autoupdate"], &labels["PODMAN_SYSTEMD_UNIT"]),
+                (&json!("disabled"), &json!(""))
+            );
+        }
+    }
+    story.client.delete("/containers/c?force=true").await.ok();
     story.podman.remove_image(&name).await;
 }
 

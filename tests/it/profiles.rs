@@ -220,8 +220,9 @@ async fn a_profile_must_be_given() {
         error.to_string().replace(profile, "…")
     };
     assert_eq!(message("large").await, message("absent").await);
-    for odd in ["", "LARGE", "../default", "default ", "x\u{0}"] {
-        ask(&story.client, odd).await.refused(403, "PermissionError");
+    ask(&story.client, "LARGE").await.refused(403, "PermissionError");
+    for odd in ["", "../default", "default ", "x\u{0}"] {
+        ask(&story.client, odd).await.blames(&["profile"]);
     }
     let absent = story.site.run(&["tenant", "allow", &story.tenant.slug, "--profile", "absent"], "");
     assert!(absent.code == 1 && absent.stderr.contains("absent"), "{}", absent.stderr);

@@ -195,12 +195,17 @@ impl Stat {
         serde_json::from_slice(&bytes).map_err(failure::unreadable)
     }
 
-    /// Go's file mode bits: a link; and anything that is not regular.
+    /// Go's file mode bits: a link; a device of either kind; and anything that is not regular.
     const LINK: u32 = 1 << 27;
-    const IRREGULAR: u32 = 1 << 31 | Self::LINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
+    const DEVICE: u32 = 1 << 26 | 1 << 21;
+    const IRREGULAR: u32 = 1 << 31 | Self::LINK | Self::DEVICE | 1 << 25 | 1 << 24 | 1 << 19;
 
     pub(in crate::engine) fn is_link(&self) -> bool {
         self.mode & Self::LINK != 0
+    }
+
+    pub(in crate::engine) fn is_device(&self) -> bool {
+        self.mode & Self::DEVICE != 0
     }
 
     fn is_regular(&self) -> bool {

@@ -5,6 +5,7 @@ use futures_util::stream::{Stream, StreamExt};
 use podgate_agent::protocol::files::{Ask, Expect, FILES_CHUNK, Write};
 
 use super::talk::nonsense;
+use super::visit::Visit;
 use super::{Files, meaning};
 use crate::domain::archive::{ArchiveReader, Piece};
 use crate::domain::{
@@ -58,7 +59,8 @@ pub struct Unpacked {
 impl Engine {
     /// Gets at the container's files for changing them, once the tenant may have one more such thing at once.
     pub async fn changing_files(&self, grant: &Audited<ContainerGrant>) -> Result<ChangingFiles> {
-        self.files(grant).await.map(|files| ChangingFiles { files })
+        let visit = Visit::begin(self, grant, true, self.deadline()).await?;
+        Ok(ChangingFiles { files: Files { visit } })
     }
 }
 

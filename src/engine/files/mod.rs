@@ -54,7 +54,7 @@ pub struct Listing {
 impl Engine {
     /// Gets at the container's files, once the tenant may have one more such thing at once.
     pub async fn files(&self, grant: &ContainerGrant) -> Result<Files> {
-        Ok(Files { visit: Visit::begin(self, grant, self.deadline()).await? })
+        Ok(Files { visit: Visit::begin(self, grant, false, self.deadline()).await? })
     }
 }
 

@@ -95,8 +95,8 @@ impl Engine {
 }
 
 impl Inspected {
-    /// The root that Podman mounted, and all that the container has mounted in it.
-    pub(super) fn as_seen_inside(&self, root: &str) -> Mounts {
+    /// The root that Podman mounted, and all that the container has mounted in it, to be changed or only looked at.
+    pub(super) fn as_seen_inside(&self, root: &str, changes: bool) -> Mounts {
         let bind = ["rbind", "rw", "nosuid", "nodev", "rprivate"];
         let mut mounts = Mounts { ids: self.ids(), ..Mounts::default() };
         mounts.binds.push(json!({"type": "bind", "source": root, "destination": TREE, "options": bind}));
@@ -107,9 +107,9 @@ impl Inspected {
             if mounted.destination == agent::DIRECTORY {
                 continue;
             }
-            if mounted.kind == "volume" && never_started {
-                // A fresh volume is nobody's in the container until Podman gives it to whoever mounts it first; what the
-                // image has there is left for the container itself.
+            if mounted.kind == "volume" && never_started && changes {
+                // A fresh volume is nobody's in the container until Podman gives it to whoever mounts it first, on 4.3.1 for
+                // good: so whoever only looks does not. What the image has there is left for the container itself.
                 mounts.volumes.push(json!({"Name": mounted.name, "Dest": destination, "Options": ["nocopy"]}));
                 continue;
             }

@@ -28,11 +28,16 @@ pub(super) struct Visit {
 
 impl Visit {
     /// Begins one, as soon as the tenant may have one more.
-    pub(super) async fn begin(engine: &Engine, grant: &ContainerGrant, deadline: Deadline) -> Result<Self> {
+    pub(super) async fn begin(
+        engine: &Engine,
+        grant: &ContainerGrant,
+        changes: bool,
+        deadline: Deadline,
+    ) -> Result<Self> {
         let lane = engine.transfers.enter(grant.tenant(), deadline).await?;
         let (talk, stay) = match Self::within(engine, grant, deadline).await? {
             Some(talk) => (talk, None),
-            None => match Stay::begin(engine, grant, deadline).await {
+            None => match Stay::begin(engine, grant, changes, deadline).await {
                 Ok((talk, stay)) => (talk, Some(stay)),
                 Err(error) => return Err(unless_gone(engine, grant, error).await),
             },

@@ -60,14 +60,19 @@ pub(super) struct Stay {
 
 impl Stay {
     /// Makes a visitor to the container's files as the container would see them, and waits for its agent.
-    pub(super) async fn begin(engine: &Engine, grant: &ContainerGrant, deadline: Deadline) -> Result<(Talk, Self)> {
+    pub(super) async fn begin(
+        engine: &Engine,
+        grant: &ContainerGrant,
+        changes: bool,
+        deadline: Deadline,
+    ) -> Result<(Talk, Self)> {
         engine.answering(grant, deadline).await?;
         let _heavy = engine.heavy.enter(grant.tenant(), deadline).await?;
         let mut stay = Self { engine: engine.clone(), unmount: Some(path_of(grant, "unmount")), name: None };
         let mount = async { engine.wire.post(&path_of(grant, "mount")).await?.checked() };
         // Whatever comes of it: to unmount what is not mounted does no harm.
         let root = engine.on(grant, deadline, mount).await?.text()?.to_owned();
-        let mounts = engine.inspect_disk(grant, deadline).await?.as_seen_inside(&root);
+        let mounts = engine.inspect_disk(grant, deadline).await?.as_seen_inside(&root, changes);
         let talk = stay.arrive(grant, &mounts, deadline).await?;
         Ok((talk, stay))
     }

@@ -40,6 +40,7 @@ impl Store {
     pub async fn restore(&self, scratch: &Scratch, options: RestoreOptions) -> Result<Restored> {
         let before = self.installation().await?;
         let mut tx = self.begin().await?;
+        self.take_time(&mut tx).await?;
         let all = tables(&mut tx, self.is_postgres).await?;
         if self.is_postgres {
             let names: Vec<String> = all.iter().map(|table| format!("\"{}\"", table.name)).collect();
