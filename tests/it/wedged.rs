@@ -327,7 +327,7 @@ async fn no_removal_is_sent_that_would_hang() {
         let client = client.clone();
         async move { client.post("/containers/first/start", json!(null)).await }
     });
-    eventually("its start", || async { (way.asked("POST", "/attach") > 0).then_some(()) }).await;
+    eventually("its start", || async { (way.asked("POST", "/init") > 0).then_some(()) }).await;
     client.delete("/containers/first?force=true").await.refused(408, "PodmanAPIError");
     start.await.unwrap().refused(408, "PodmanAPIError");
     // It holds the tenant's one place, and a refusal says so at once.
