@@ -117,7 +117,8 @@ async fn what_an_image_brings_has_a_size_too() {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Char);
-    (header.set_device_major(1).unwrap(), header.set_device_minor(5).unwrap());
+    header.set_device_major(1).unwrap();
+    header.set_device_minor(5).unwrap();
     header.set_size(0);
     header.set_mode(0o644);
     archive.append_data(&mut header, "etc/passwd", std::io::empty()).unwrap();
