@@ -9,7 +9,9 @@ use crate::support::{Ledger, Podman, Site, Story, eventually};
 /// A container that does not run, and a visitor to its files that will not end by itself.
 async fn stuck() -> (Story, String) {
     let story = Story::at(Site::new().set("engine.request_timeout_seconds", 20)).await;
-    story.client.create_with("c", json!({"start": false})).await;
+    // It has run: what never did is surveyed once, by a visitor too.
+    story.client.create_sleeping("c").await;
+    story.client.post("/containers/c/stop?timeout=0", json!(null)).await.ok();
     let upload = story.client.begin_upload(&at("/content", "/tmp/x"), BYTES, "content-length: 5").await;
     let installation = Ledger::at(&story.site.database()).await.unwrap().installation().await.unwrap();
     let name = eventually("a visitor", || async { running(&story.podman, &installation).await }).await;
