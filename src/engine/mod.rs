@@ -35,6 +35,7 @@ mod follow;
 mod frames;
 mod hijack;
 mod host;
+mod ids;
 mod images;
 mod index;
 mod install;

@@ -8,15 +8,18 @@ use crate::policy::grant::ContainerGrant;
 pub(super) struct Mounted {
     engine: Engine,
     unmount: String,
+    /// Where on the host.
+    pub(super) root: String,
 }
 
 impl Engine {
     pub(super) async fn mounted(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Mounted> {
         let path = |verb| format!("/v4.0.0/libpod/containers/{}/{verb}", grant.engine_id());
         // Before the call: to unmount what is not mounted does no harm.
-        let mounted = Mounted { engine: self.clone(), unmount: path("unmount") };
+        let mut mounted = Mounted { engine: self.clone(), unmount: path("unmount"), root: String::new() };
         let mount = path("mount");
-        self.on(grant, deadline, async { self.wire.post(&mount).await?.checked() }).await?;
+        let answer = self.on(grant, deadline, async { self.wire.post(&mount).await?.checked() }).await?;
+        answer.text()?.clone_into(&mut mounted.root);
         Ok(mounted)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::ids::HostConfig;
 use super::{Deadline, Engine, failure};
 use crate::domain::{Error, Kind, Result};
 use crate::policy::grant::ContainerGrant;
@@ -149,7 +150,7 @@ impl Processes {
                 row.push(last);
             }
             if let Some(cell) = user.and_then(|user| row.get_mut(user)) {
-                *cell = host.inside(cell);
+                *cell = inside(host, cell);
             }
         }
     }
@@ -161,38 +162,14 @@ struct Inspected {
     host_config: HostConfig,
 }
 
-#[derive(Deserialize)]
-struct HostConfig {
-    #[serde(rename = "IDMappings", default)]
-    ids: Option<IdMappings>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct IdMappings {
-    #[serde(default)]
-    uid_map: Option<Vec<String>>,
-}
-
-impl HostConfig {
-    /// A user of the host's, as the container sees it: its number there, but for root.
-    fn inside(&self, user: &str) -> String {
-        let maps = self.ids.iter().flat_map(|ids| ids.uid_map.iter().flatten());
-        let inside = user.parse::<u32>().ok().and_then(|user| maps.filter_map(|map| inside(map, user)).next());
-        match inside {
-            Some(0) => "root".into(),
-            Some(number) => number.to_string(),
-            None => user.to_owned(),
-        }
+/// A user of the host's, as the container sees it: its number there, but for root.
+fn inside(host: &HostConfig, user: &str) -> String {
+    let number = user.parse::<u32>().ok();
+    match number.and_then(|number| host.users().into_iter().find_map(|map| map.inside(number))) {
+        Some(0) => "root".into(),
+        Some(number) => number.to_string(),
+        None => user.to_owned(),
     }
-}
-
-/// By a line such as `0:10000000:65536`.
-fn inside(map: &str, user: u32) -> Option<u32> {
-    let numbers: Vec<u32> = map.split(':').filter_map(|number| number.parse().ok()).collect();
-    let [first, outside, size] = numbers[..] else { return None };
-    let nth = user.checked_sub(outside).filter(|nth| *nth < size)?;
-    first.checked_add(nth)
 }
 
 fn not_running() -> Error {
@@ -213,12 +190,11 @@ mod tests {
 
     #[test]
     fn users_are_those_of_the_container() {
-        let ids = IdMappings { uid_map: Some(vec!["0:10000000:65536".into()]) };
-        let mapped = HostConfig { ids: Some(ids) };
+        let mapped = HostConfig::of_users(Some(vec!["0:10000000:65536".into()]));
         for (user, inside) in [("10000000", "root"), ("10001000", "1000"), ("10065536", "10065536"), ("odd", "odd")] {
-            assert_eq!(mapped.inside(user), inside);
+            assert_eq!(super::inside(&mapped, user), inside);
         }
-        assert_eq!(HostConfig { ids: None }.inside("1000"), "1000");
+        assert_eq!(super::inside(&HostConfig::of_users(None), "1000"), "1000");
     }
 
     #[test]
@@ -228,7 +204,7 @@ mod tests {
             titles: words(&["HUSER", "COMMAND"]),
             processes: vec![words(&["1", "a", "b", "c"]), words(&["2", "d"])],
         };
-        table.tidy(&HostConfig { ids: None });
+        table.tidy(&HostConfig::of_users(None));
         assert_eq!(table.titles, ["USER", "COMMAND"]);
         assert_eq!(table.processes, [words(&["1", "a\tb\tc"]), words(&["2", "d"])]);
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::visitor::TREE;
 use crate::domain::Result;
+use crate::engine::ids::{HostConfig, IdMap};
 use crate::engine::spec::volume_id;
 use crate::engine::{Deadline, Engine, agent};
 use crate::policy::grant::ContainerGrant;
@@ -46,21 +47,6 @@ struct Layers {
     /// What was written over the image; overlay's only.
     #[serde(default)]
     upper_dir: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct HostConfig {
-    #[serde(rename = "IDMappings", default)]
-    ids: Option<IdMappings>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct IdMappings {
-    #[serde(default)]
-    uid_map: Option<Vec<String>>,
-    #[serde(default)]
-    gid_map: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -138,20 +124,12 @@ impl Inspected {
     }
 
     fn ids(&self) -> Option<(Vec<Value>, Vec<Value>)> {
-        let map = |lines: Option<&Vec<String>>| -> Vec<Value> {
-            lines.into_iter().flatten().filter_map(|line| id_map(line)).collect()
-        };
-        let ids = self.host_config.ids.as_ref()?;
-        let (users, groups) = (map(ids.uid_map.as_ref()), map(ids.gid_map.as_ref()));
-        (!users.is_empty()).then_some((users, groups))
+        let (users, groups) = (self.host_config.users(), self.host_config.groups());
+        let told = |maps: Vec<IdMap>| maps.into_iter().map(id_map).collect();
+        (!users.is_empty()).then(|| (told(users), told(groups)))
     }
 }
 
-/// `0:10000000:65536`.
-fn id_map(line: &str) -> Option<Value> {
-    let mut numbers = line.split(':').map(str::parse::<u32>);
-    match (numbers.next()?, numbers.next()?, numbers.next()?) {
-        (Ok(inside), Ok(outside), Ok(size)) => Some(json!({"container_id": inside, "host_id": outside, "size": size})),
-        _ => None,
-    }
+fn id_map(IdMap { inside, outside, size }: IdMap) -> Value {
+    json!({"container_id": inside, "host_id": outside, "size": size})
 }

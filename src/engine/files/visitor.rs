@@ -19,6 +19,7 @@ use super::mounts::Mounts;
 use super::talk::Talk;
 use crate::domain::{Error, Kind, Result};
 use crate::engine::hijack::Hijacked;
+use crate::engine::mounted::Mounted;
 use crate::engine::spec::{CONTAINER, CPU_PERIOD, INSTALLATION, PROCESSES_PER_USER, VISITOR};
 use crate::engine::{Deadline, Engine, Labelled};
 use crate::policy::grant::ContainerGrant;
@@ -52,8 +53,8 @@ impl Visits {
 /// What has to be taken back: the visitor, and then what Podman mounted for it.
 pub(super) struct Stay {
     engine: Engine,
-    /// The call that unmounts what was mounted.
-    unmount: Option<String>,
+    /// Kept until the visitor is gone.
+    mounted: Option<Mounted>,
     /// Podman's name of the visitor, once it may exist.
     name: Option<String>,
 }
@@ -68,11 +69,9 @@ impl Stay {
     ) -> Result<(Talk, Self)> {
         engine.answering(grant, deadline).await?;
         let _heavy = engine.heavy.enter(grant.tenant(), deadline).await?;
-        let mut stay = Self { engine: engine.clone(), unmount: Some(path_of(grant, "unmount")), name: None };
-        let mount = async { engine.wire.post(&path_of(grant, "mount")).await?.checked() };
-        // Whatever comes of it: to unmount what is not mounted does no harm.
-        let root = engine.on(grant, deadline, mount).await?.text()?.to_owned();
-        let mounts = engine.inspect_disk(grant, deadline).await?.as_seen_inside(&root, changes);
+        let mounted = engine.mounted(grant, deadline).await?;
+        let mounts = engine.inspect_disk(grant, deadline).await?.as_seen_inside(&mounted.root, changes);
+        let mut stay = Self { engine: engine.clone(), mounted: Some(mounted), name: None };
         let talk = stay.arrive(grant, &mounts, deadline).await?;
         Ok((talk, stay))
     }
@@ -85,7 +84,7 @@ impl Stay {
         deadline: Deadline,
     ) -> Result<(Talk, Self)> {
         let _heavy = engine.heavy.enter(grant.tenant(), deadline).await?;
-        let mut stay = Self { engine: engine.clone(), unmount: None, name: None };
+        let mut stay = Self { engine: engine.clone(), mounted: None, name: None };
         let talk = stay.arrive(grant, mounts, deadline).await?;
         Ok((talk, stay))
     }
@@ -110,10 +109,6 @@ impl Stay {
     }
 }
 
-fn path_of(grant: &ContainerGrant, verb: &str) -> String {
-    format!("/v4.0.0/libpod/containers/{}/{verb}", grant.engine_id())
-}
-
 /// What went wrong here says nothing of what was asked for.
 fn not_arrived(error: Error) -> Error {
     match error.kind {
@@ -124,7 +119,7 @@ fn not_arrived(error: Error) -> Error {
 
 impl Drop for Stay {
     fn drop(&mut self) {
-        let (engine, unmount, name) = (self.engine.clone(), self.unmount.take(), self.name.take());
+        let (engine, mounted, name) = (self.engine.clone(), self.mounted.take(), self.name.take());
         let leave = async move {
             if let Some(name) = name {
                 if let Err(error) = engine.deadline().bound(engine.see_off(&name)).await {
@@ -136,12 +131,8 @@ impl Drop for Stay {
                 }
                 engine.visits.lock().remove(&name);
             }
-            // After the visitor: it is what was mounted for. A container that is gone has nothing mounted.
-            if let Some(unmount) = unmount
-                && let Err(error) = engine.deadline().bound(engine.wire.post(&unmount)).await
-            {
-                tracing::debug!(?error, "a container stays mounted for now");
-            }
+            // After the visitor, which it was mounted for.
+            drop(mounted);
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(leave);

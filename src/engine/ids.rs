@@ -1,0 +1,65 @@
+//! The user namespace of a container, as Podman tells it.
+
+use serde::Deserialize;
+
+/// `HostConfig` of an inspected container, as far as it says whose numbers are whose.
+#[derive(Deserialize)]
+pub(super) struct HostConfig {
+    #[serde(rename = "IDMappings", default)]
+    ids: Option<IdMappings>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct IdMappings {
+    #[serde(default)]
+    uid_map: Option<Vec<String>>,
+    #[serde(default)]
+    gid_map: Option<Vec<String>>,
+}
+
+/// So many numbers, the first of which is one inside and another on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IdMap {
+    pub(super) inside: u32,
+    pub(super) outside: u32,
+    pub(super) size: u32,
+}
+
+impl HostConfig {
+    /// Of users; none where the host's are the container's.
+    pub(super) fn users(&self) -> Vec<IdMap> {
+        parsed(self.ids.as_ref().and_then(|ids| ids.uid_map.as_ref()))
+    }
+
+    /// The same of groups.
+    pub(super) fn groups(&self) -> Vec<IdMap> {
+        parsed(self.ids.as_ref().and_then(|ids| ids.gid_map.as_ref()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_users(lines: Option<Vec<String>>) -> Self {
+        Self { ids: lines.map(|lines| IdMappings { uid_map: Some(lines), gid_map: None }) }
+    }
+}
+
+fn parsed(lines: Option<&Vec<String>>) -> Vec<IdMap> {
+    lines.into_iter().flatten().filter_map(|line| IdMap::parse(line)).collect()
+}
+
+impl IdMap {
+    /// `0:10000000:65536`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut numbers = line.split(':').map(str::parse::<u32>);
+        match (numbers.next()?, numbers.next()?, numbers.next()?) {
+            (Ok(inside), Ok(outside), Ok(size)) => Some(Self { inside, outside, size }),
+            _ => None,
+        }
+    }
+
+    /// A number of the host's, as the container sees it.
+    pub(super) fn inside(self, outside: u32) -> Option<u32> {
+        let nth = outside.checked_sub(self.outside).filter(|nth| *nth < self.size)?;
+        self.inside.checked_add(nth)
+    }
+}
