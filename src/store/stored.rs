@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Container, Store, Usage, Volume};
 use crate::domain::{Error, Measured, Resource, Result, Tenant};
 
+/// Bytes that Podman itself writes into what is new, at most. Finding them is no sign that somebody writes.
+const BEGINNING: i64 = 1024 * 1024;
+
 /// Bytes on their way into containers, by row: whoever measures does not find them yet. Of this gateway; those of
 /// another are forgotten by a measurement, and counted again by the next.
 #[derive(Clone, Default)]
@@ -61,7 +64,8 @@ impl Store {
         sqlx::query(set).bind(bytes).bind(id).execute(&mut *tx).await?;
         let usage = self.add(&mut tx, tenant, Resource::StoredBytes, bytes - before).await?;
         tx.commit().await?;
-        Ok(Some(usage).filter(|_| bytes > before || !stored.is_whole))
+        let is_new = before == 0 && bytes <= BEGINNING;
+        Ok(Some(usage).filter(|_| (bytes > before && !is_new) || !stored.is_whole))
     }
 
     /// `Quota` if the tenant stores more than it may.
