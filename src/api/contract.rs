@@ -126,7 +126,11 @@ impl Contract {
         match item.operations.get(method.as_str()) {
             Some(operation) => Found::Operation(operation, &item.template),
             None => {
-                let allow: Vec<&str> = item.operations.keys().map(String::as_str).collect();
+                let mut allow: Vec<&str> = item.operations.keys().map(String::as_str).collect();
+                // `middleware::head` makes it of GET.
+                if item.operations.get("GET").is_some_and(|get| !get.is_websocket) {
+                    allow.push("HEAD");
+                }
                 Found::OtherMethods(allow.join(", "), &item.template)
             }
         }

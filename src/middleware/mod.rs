@@ -3,6 +3,7 @@
 mod audit;
 mod cors;
 mod envelope;
+mod head;
 mod idempotency;
 mod identify;
 mod limits;
@@ -93,6 +94,8 @@ pub fn wrap(app: impl Endpoint + 'static, parts: Parts) -> impl Endpoint {
         .with(cors::Cors { origins: cors_origins })
         // Once more, for what failed in the layers themselves.
         .with(envelope::Envelope { world })
+        // Outside of all that answers, so that a refusal has no body either.
+        .with(head::Head)
         // Outermost: the request id that all others use, the one log line, and the measure of the whole.
         .with(observe::Observe { contract, body_limits, trusted_proxies, metrics, world })
 }

@@ -178,15 +178,16 @@ async fn methods_and_paths_are_those_of_the_document() {
     let story = Story::begin().await;
     let client = &story.client;
     for (method, path, allow) in [
-        ("PUT", "/containers", "GET, POST"),
-        ("DELETE", "/containers", "GET, POST"),
-        ("PATCH", "/containers/x", "DELETE, GET"),
+        ("PUT", "/containers", "GET, POST, HEAD"),
+        ("DELETE", "/containers", "GET, POST, HEAD"),
+        ("PATCH", "/containers/x", "DELETE, GET, HEAD"),
         ("GET", "/containers/x/start", "POST"),
         ("GET", "/containers/x/exec", "POST"),
-        ("POST", "/containers/x/logs", "GET"),
-        ("POST", "/health", "GET"),
+        ("POST", "/containers/x/logs", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD"),
         ("GET", "/auth/token", "POST"),
-        ("DELETE", "/openapi.json", "GET"),
+        ("POST", "/containers/x/terminal", "GET"),
+        ("DELETE", "/openapi.json", "GET, HEAD"),
         ("POST", "/docs", "GET, HEAD"),
     ] {
         let answer = client.call(method, path, None).await;
@@ -214,6 +215,41 @@ async fn methods_and_paths_are_those_of_the_document() {
         client.anonymous().get(path).await.refused(404, "PodmanAPIError");
     }
     nothing_was_made(&story).await;
+}
+
+/// The same status and headers, and nothing behind them: else a client that asks again on the connection reads it there.
+#[tokio::test]
+async fn a_head_is_a_get_without_its_body() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    client.create_sleeping("c").await;
+    client.write_file("/tmp/file", &[], "twelve bytes").await.ok();
+    let anonymous = client.anonymous();
+    for (client, path, status) in [
+        (client, "/containers", 200),
+        (client, "/containers/c/files/content?path=/tmp/file", 200),
+        (client, "/containers/c/logs?follow=true", 200),
+        (client, "/openapi.json", 200),
+        (client, "/docs", 200),
+        (client, "/containers/nothing", 404),
+        (client, "/containers?limit=x", 400),
+        (&anonymous, "/containers", 401),
+        (&anonymous, "/health", 200),
+    ] {
+        let got = client.call("HEAD", path, None).await;
+        assert_eq!((got.status, got.body.len()), (status, 0), "{path}");
+        if path.contains("follow") {
+            continue;
+        }
+        let whole = client.get(path).await;
+        for name in ["content-type", "content-length", "etag", "www-authenticate", "cache-control"] {
+            assert_eq!(got.header(name), whole.header(name), "{name} of {path}");
+        }
+    }
+    for (path, allow) in [("/containers/c/terminal", "GET"), ("/auth/token", "POST")] {
+        let got = client.call("HEAD", path, None).await;
+        assert_eq!((got.status, got.header("allow")), (405, Some(allow)), "{path}");
+    }
 }
 
 #[tokio::test]
