@@ -56,6 +56,21 @@ const KINDS: &[(&str, &str)] = &[
     ("password", "account"),
 ];
 
+/// A schema and all that it refers to, by their names: each validator keeps what it is given.
+fn with_what_it_needs<'a>(name: &'a str, schemas: &'a Map<String, Value>) -> Map<String, Value> {
+    let (mut needed, mut to_visit) = (Map::new(), vec![name]);
+    while let Some(name) = to_visit.pop() {
+        if needed.contains_key(name) {
+            continue;
+        }
+        let text = schemas[name].to_string();
+        let refers_to = |other: &&String| text.contains(&format!("\"#/components/schemas/{other}\""));
+        to_visit.extend(schemas.keys().filter(refers_to).map(String::as_str));
+        needed.insert(name.to_owned(), schemas[name].clone());
+    }
+    needed
+}
+
 /// Schemas of request bodies are told by their names.
 pub(super) fn is_request(schema: &str) -> bool {
     schema.ends_with("Request")
@@ -98,13 +113,13 @@ impl Contract {
         // The document does not describe itself.
         let itself = PathItem::read(SPECIFICATION, &json!({"get": {"operationId": "getSpecification"}}), document)?;
         paths.entry(itself.segments.len()).or_default().push(itself);
-        let schemas = &document["components"]["schemas"];
+        let no_schemas = Map::new();
+        let schemas = document["components"]["schemas"].as_object().unwrap_or(&no_schemas);
         let mut bodies = HashMap::new();
-        let names = schemas.as_object().into_iter().flatten().map(|(name, _)| name);
-        for name in names.filter(|name| is_request(name)) {
+        for name in schemas.keys().filter(|name| is_request(name)) {
             let mut root = json!({
                 "allOf": [{"$ref": format!("#/components/schemas/{name}")}],
-                "components": {"schemas": schemas},
+                "components": {"schemas": with_what_it_needs(name, schemas)},
             });
             each_object(&mut root, nullable_as_type);
             each_object(&mut root, bounds_of_format);
