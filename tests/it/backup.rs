@@ -418,7 +418,7 @@ fn a_backup_replaces_only_files() {
     let backup =
         |path: &std::path::Path, more: &[&str]| site.run(&[&["backup", path.to_str().unwrap()], more].concat(), "");
     // As `/dev/null` is: something that is there and no file.
-    let (socket, directory) = (site.dir.join("socket"), site.dir.join("directory"));
+    let (socket, directory) = (crate::engine_down::socket(), site.dir.join("directory"));
     let _held = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     std::fs::create_dir(&directory).unwrap();
     let to_socket = site.dir.join("to-socket");
@@ -431,6 +431,7 @@ fn a_backup_replaces_only_files() {
             assert!(!place.is_file());
         }
     }
+    std::fs::remove_file(&socket).unwrap();
     let (latest, disk) = (site.dir.join("latest"), site.dir.join("disk"));
     std::fs::create_dir(&disk).unwrap();
     std::fs::write(disk.join("one"), "old").unwrap();

@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::engine_down::{site_at, socket};
 use crate::support::client::{Answer, whole};
 use crate::support::private::PrivatePodman;
 use crate::support::processes::{alive, fork_bomb, marker};
@@ -92,10 +93,9 @@ async fn output_without_end_passes_through_little_memory() {
 async fn output_without_end_ends_with_whoever_goes() {
     let podman = PrivatePodman::start();
     podman.import_alpine();
-    let between = podman.socket().with_file_name("between.sock");
+    let between = socket();
     let forwarder = Forwarder::start(&between, podman.socket());
-    let site = Site::new().set("engine.url", format!("unix://{}", between.display()));
-    let Story { client, gateway, site: _site, .. } = Story::at(site).await;
+    let Story { client, gateway, site: _site, .. } = Story::at(site_at(&between)).await;
     client.create_with("c", json!({})).await;
     let begin = async |command: &str| {
         let mark = marker();

@@ -5,6 +5,7 @@ use std::io::Read;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::engine_down::{site_at, socket};
 use crate::hostile::image;
 use crate::support::gateway::unique;
 use crate::support::{Forwarder, Podman, Site, Story, eventually};
@@ -161,11 +162,9 @@ async fn an_image_gives_no_orders_to_its_runtime() {
 #[tokio::test]
 async fn orders_that_come_late_are_no_orders() {
     let name = format!("localhost/{}:late", unique());
-    let site = Site::new();
-    let socket = site.dir.join("podman.sock");
+    let socket = socket();
     let between = Forwarder::start(&socket, &Podman::of_the_tests().socket);
-    let site = site.set("engine.url", format!("unix://{}", socket.display()));
-    let story = Story::with(site, &[&format!("--image={name}")]).await;
+    let story = Story::with(site_at(&socket), &[&format!("--image={name}")]).await;
     story.podman.load(annotated(&name, &json!({}))).await;
     between.delay("/containers/create");
     let create = tokio::spawn({

@@ -28,7 +28,7 @@ impl PrivatePodman {
 
     fn start_with(memory: Option<u64>) -> Self {
         // What Podman can't do where a path is long, these find out on every machine.
-        let name = format!("{}-in-a-directory-with-a-name-as-long-as-somebody-may-have-it", unique());
+        let name = format!("{}-in-a-directory-with-a-name-as-long-as-somebody-may-have-it-somewhere", unique());
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let mut podman = Self { dir, url: String::new(), memory };
         podman.url = podman.serve();
