@@ -1,8 +1,10 @@
 //! What Podman says of itself, its host and its storage: for `podgate doctor`, which has the time to wait.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Deadline, Engine};
 use crate::domain::Result;
@@ -34,6 +36,8 @@ pub struct Examined {
     pub storage: String,
     /// Where images and containers are, as Podman's host sees it.
     pub storage_root: String,
+    /// Options of the mounts of containers' roots, separated by commas; overlay's only.
+    pub mount_options: String,
 }
 
 #[derive(Deserialize)]
@@ -76,12 +80,18 @@ struct Security {
 struct Storage {
     graph_driver_name: String,
     graph_root: String,
+    #[serde(default)]
+    graph_options: Option<BTreeMap<String, Value>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Version {
     version: String,
+}
+
+fn mount_options(options: BTreeMap<String, Value>) -> Option<String> {
+    Some(options.get("overlay.mountopt")?.as_str()?.to_owned())
 }
 
 impl Engine {
@@ -100,6 +110,7 @@ impl Engine {
             seccomp: host.security.seccomp_enabled,
             storage: store.graph_driver_name,
             storage_root: store.graph_root,
+            mount_options: store.graph_options.and_then(mount_options).unwrap_or_default(),
         })
     }
 }

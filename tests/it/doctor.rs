@@ -63,6 +63,7 @@ async fn a_host_that_is_fit_is_said_to_be() {
         ("podman version", "Podman "),
         ("networks", "netavark"),
         ("seccomp", "Podman reads"),
+        ("devices of images", "without devices"),
         ("containers", "answers for all 1 of the ledger"),
         ("user namespaces", "65,536 ids"),
         ("ports", "the gateway's own"),

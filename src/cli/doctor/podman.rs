@@ -61,6 +61,7 @@ pub(super) async fn examine(config: &Config, store: Option<Store>, report: &mut 
         report.fail("networks", format!("{:?} does not keep tenants apart", found.network), advice);
     }
     seccomp(&engine, config, &found, &grant, report).await;
+    devices(&found, report);
     Some(found)
 }
 
@@ -86,6 +87,21 @@ fn reached(socket: &Path, report: &mut Report) -> bool {
             false
         }
         _ => true,
+    }
+}
+
+/// Podman reads account files of an image as root of the host, and would open a device there.
+fn devices(found: &Examined, report: &mut Report) {
+    const CHECK: &str = "devices of images";
+    if found.storage != "overlay" {
+        return;
+    }
+    if found.mount_options.split(',').any(|option| option == "nodev") {
+        report.ok(CHECK, "containers' roots are mounted without devices");
+    } else {
+        let advice =
+            "mountopt = \"nodev\" below [storage.options.overlay] in Podman's storage.conf, and restart its service";
+        report.warn(CHECK, "containers' roots are mounted with the devices that an image brings", advice);
     }
 }
 
