@@ -1,5 +1,6 @@
 //! Wiring: from a configuration to a running gateway.
 
+mod first_look;
 mod notify;
 mod operator;
 mod reload;
@@ -15,6 +16,7 @@ use poem::{Body, Endpoint, EndpointExt, Response, Route, endpoint::make_sync, ge
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::api::contract::{Contract, SPECIFICATION};
@@ -25,7 +27,7 @@ use crate::domain::{Error, Kind, Result, World};
 use crate::engine::Engine;
 use crate::lifecycle::{FailPoint, Lifecycle};
 use crate::limit::Budgets;
-use crate::metrics::{Connections, Metrics, Went};
+use crate::metrics::{Connections, Metrics};
 use crate::middleware::{self, Idempotency, Parts};
 use crate::policy::Policy;
 use crate::policy::grant::SystemGrant;
@@ -42,9 +44,6 @@ pub use reload::Source;
 pub fn world() -> World {
     World { now: OffsetDateTime::now_utc, new_id: || uuid::Uuid::new_v4().simple().to_string() }
 }
-
-/// How long the first round of the reconciler may hold up the start.
-const FIRST_ROUND: Duration = Duration::from_secs(10);
 
 /// What the gateway and the command line share.
 pub struct Opened {
@@ -186,7 +185,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
         engine: engine.clone(),
         world,
         metrics: config.operator.metrics_in_api.then(|| metrics.clone()),
-        started: (world.now)(),
+        started: Instant::now(),
     };
     let idempotency = Idempotency { store: store.clone(), kept: config.idempotency.kept, tasks: TaskTracker::new() };
     let begun = idempotency.tasks.clone();
@@ -218,23 +217,7 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
     let endpoint = middleware::wrap(routes(context, watch.clone())?, parts);
     store.beat().await?;
     let upkeep = SystemGrant::for_upkeep();
-    for learnt in [lifecycle.learn_host(&upkeep).await, lifecycle.probe_seccomp(&upkeep).await] {
-        if let Err(error) = learnt {
-            tracing::warn!(?error, "what Podman's host can enforce is not known yet");
-        }
-    }
-    // Names that a crash left taken are free again before anybody asks; a Podman that is away or slow is not waited for.
-    let first_round = lifecycle.reconcile(&upkeep);
-    match tokio::time::timeout(FIRST_ROUND, first_round).await {
-        Ok(Ok(done)) if done.rows + done.failed > 0 => {
-            let went = if done.failed > 0 { Went::Badly } else { Went::Well };
-            metrics.reconciled(went, done.rows, done.failed);
-            tracing::info!(rows = done.rows, failed = done.failed, "what a crash left was taken back");
-        }
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(?error, "what a crash may have left is looked for later"),
-        Err(_) => tracing::warn!("looking for what a crash left takes long; it goes on beside the requests"),
-    }
+    first_look::look(&lifecycle, &upkeep, &metrics).await;
     let mut jobs = JoinSet::new();
     jobs.spawn(jobs::follow_events(lifecycle.clone(), upkeep.clone()));
     jobs.spawn(jobs::watch(lifecycle.clone(), upkeep.clone()));

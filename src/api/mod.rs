@@ -87,7 +87,7 @@ pub struct Context {
     /// What is counted, where the configuration lets the API tell.
     pub metrics: Option<Metrics>,
     /// When the gateway started.
-    pub started: time::OffsetDateTime,
+    pub started: tokio::time::Instant,
 }
 
 #[derive(Tags)]

@@ -122,15 +122,14 @@ impl Status {
             let text = metrics.text()?;
             return Ok(MetricsAnswer::Metrics(MetricsContent::Text(PlainText(text))));
         }
-        let now = (self.0.world.now)();
-        let uptime_seconds = u64::try_from((now - self.0.started).whole_seconds()).unwrap_or_default();
+        let uptime_seconds = self.0.started.elapsed().as_secs();
         let (busy, size) = self.0.engine.usage();
         let metrics = MetricsResponse {
             uptime_seconds,
             uptime_human: human(uptime_seconds),
             active_threads: busy as u64,
             max_workers: size as u64,
-            timestamp: timestamp(now),
+            timestamp: timestamp((self.0.world.now)()),
         };
         Ok(MetricsAnswer::Metrics(MetricsContent::Json(Json(metrics))))
     }

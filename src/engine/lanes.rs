@@ -14,6 +14,7 @@ pub(super) struct Lanes {
     width: usize,
     by_tenant: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
     queue: Queue,
+    too_late: fn() -> Error,
 }
 
 /// One of a tenant's lanes, until this is dropped.
@@ -23,11 +24,19 @@ pub struct Lane {
 }
 
 impl Lanes {
-    pub(super) fn new(width: usize, queue: Queue) -> Self {
-        Self { width, by_tenant: Arc::default(), queue }
+    /// For calls that last as long as their caller wants: who waits in vain has too many.
+    pub(super) fn of_callers(width: usize, queue: Queue) -> Self {
+        let too_late = || Error::new(Kind::RateLimited(1), "too many long calls of this tenant at once");
+        Self { width, by_tenant: Arc::default(), queue, too_late }
     }
 
-    /// Waits for one of the tenant's lanes; `RateLimited` when the deadline comes first.
+    /// For calls that last as long as Podman takes: who waits in vain waits for Podman.
+    pub(super) fn of_podman(width: usize, queue: Queue) -> Self {
+        let too_late = || Error::new(Kind::EngineTimeout, "Podman was busy with other calls of this tenant");
+        Self { width, by_tenant: Arc::default(), queue, too_late }
+    }
+
+    /// Waits for one of the tenant's lanes, or fails when the deadline comes first.
     pub(super) async fn enter(&self, tenant: &Tenant, deadline: Deadline) -> Result<Lane> {
         let waiting = self.queue.come();
         let lane = {
@@ -42,7 +51,7 @@ impl Lanes {
                 let permit = permit.map_err(Error::internal)?;
                 Ok(Lane { _permit: permit, _running: waiting.served() })
             }
-            None => Err(Error::new(Kind::RateLimited(1), "too many long calls of this tenant at once")),
+            None => Err((self.too_late)()),
         }
     }
 }

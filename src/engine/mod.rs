@@ -2,9 +2,10 @@
 //!
 //! | call | through | why |
 //! |---|---|---|
-//! | ping, start, remove, archive get, networks, volumes, pull | podman-api | right as measured |
+//! | ping, start, pause, unpause, kill, remove, archive get, networks, volumes, pull | podman-api | right as measured |
 //! | create | [`wire`] | podman-api 0.11 misspells `no_new_privileges`; and the spec is ours, typed |
-//! | stop, mount | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
+//! | stop, mount, unmount | [`wire`] | podman-api sends `Timeout=` and `t=`, Podman reads `timeout=` |
+//! | init, image exists and import, visitors | [`wire`] | one way for what belongs together |
 //! | inspect | [`wire`] | podman-api asks for `size=true` (200 ms on a full layer) and its types break on Podman 5 |
 //! | info, disk use | [`wire`] | its types are stricter than two versions of Podman |
 //! | exec | [`wire`] | podman-api's stream has no half of its own to end and keeps what is said |
@@ -159,9 +160,9 @@ impl Engine {
             images: images::OnHost::default(),
             good_images: account_files::GoodImages::default(),
             pull_patience: images.pull_patience,
-            long: Lanes::new(engine.long_calls_per_tenant, metrics.queue("long")),
-            heavy: Lanes::new(heavy_calls(), metrics.queue("heavy")),
-            transfers: Lanes::new(engine.transfers_per_tenant, metrics.queue("transfers")),
+            long: Lanes::of_callers(engine.long_calls_per_tenant, metrics.queue("long")),
+            heavy: Lanes::of_podman(heavy_calls(), metrics.queue("heavy")),
+            transfers: Lanes::of_callers(engine.transfers_per_tenant, metrics.queue("transfers")),
             wedged: Wedged::default(),
             index: Index::default(),
             host: host::Known::default(),

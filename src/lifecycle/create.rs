@@ -99,16 +99,27 @@ impl Lifecycle {
         match made {
             Ok(engine_id) => match self.settle(grant, &row, (&engine_id, &image), deadline).await {
                 Ok((grant, status)) => Ok(CreatedContainer { grant, status, ports }),
-                Err(error) => {
-                    self.undo(row, Some(engine_id), grant, claim).await;
-                    Err(blame(error))
-                }
+                Err(error) => Err(self.failed(error, (row, Some(engine_id)), grant, claim).await),
             },
-            Err(error) => {
-                self.undo(row, None, grant, claim).await;
-                Err(blame(error))
-            }
+            Err(error) => Err(self.failed(error, (row, None), grant, claim).await),
         }
+    }
+
+    /// Has what was made so far taken back. A Podman that does not answer is not waited for once more.
+    async fn failed(
+        &self,
+        error: Error,
+        (row, engine_id): (Container, Option<EngineId>),
+        grant: &Audited<CreateGrant>,
+        claim: Claim,
+    ) -> Error {
+        let (this, grant) = (self.clone(), grant.clone());
+        let undo = async move { this.undo(row, engine_id, &grant, claim).await };
+        match error.kind {
+            Kind::EngineTimeout | Kind::EngineDown => drop(self.tasks.spawn(undo)),
+            _ => undo.await,
+        }
+        blame(error)
     }
 
     /// What an earlier try made, whose caller never heard of it.

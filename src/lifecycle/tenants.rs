@@ -7,7 +7,7 @@ use crate::domain::{Kind, Result, Tenant};
 use crate::policy::grant::{Audited, SystemGrant};
 use crate::store::{Deed, Object};
 
-/// How long a deletion rests after Podman did not answer.
+/// How long a deletion rests after Podman or the store did not answer.
 const AFTER_A_HANG: Duration = Duration::from_secs(10);
 
 impl Lifecycle {
@@ -18,9 +18,15 @@ impl Lifecycle {
             let (this, system) = (self.clone(), system.clone());
             self.tasks.spawn(async move {
                 if let Err(error) = this.delete_tenant(&system, &tenant).await {
-                    tracing::warn!(tenant = %tenant.slug, ?error, "a tenant could not be deleted yet");
+                    match error.kind {
+                        // The reconciler tells that once for all.
+                        Kind::EngineDown => {
+                            tracing::debug!(tenant = %tenant.slug, ?error, "a tenant could not be deleted yet");
+                        }
+                        _ => tracing::warn!(tenant = %tenant.slug, ?error, "a tenant could not be deleted yet"),
+                    }
                     // Calls that hang stay in Podman: not every second another one.
-                    if error.kind == Kind::EngineTimeout {
+                    if matches!(error.kind, Kind::EngineTimeout | Kind::StoreDown) {
                         tokio::time::sleep(AFTER_A_HANG).await;
                     }
                 }

@@ -162,3 +162,48 @@ async fn a_silent_podman_is_waited_for_only_so_long() {
     })
     .await;
 }
+
+/// Neither a create that has to be taken back nor one that waits behind it waits for Podman twice.
+#[tokio::test]
+async fn creates_wait_for_a_silent_podman_only_once() {
+    let socket = socket();
+    let Story { client, gateway, mut site, .. } = Story::at(site_at(&socket)).await;
+    let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    client.create_sleeping("first").await;
+    drop(gateway);
+    site.put("engine.request_timeout_seconds", 8);
+    let gateway = site.start().await;
+    let client = gateway.client(&client.token.unwrap());
+    eventually("that Podman is known", || async { (client.get("/readyz").await.status == 200).then_some(()) }).await;
+    podman.set_silent(true);
+    let creates = (0..6).map(|number| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            let body = json!({"image": "alpine", "name": format!("c{number}")});
+            client.post("/containers", body).await.refused(408, "PodmanAPIError");
+            begun.elapsed()
+        })
+    });
+    for create in creates.collect::<Vec<_>>() {
+        let took = create.await.unwrap();
+        assert!(took.as_secs() < 14, "{took:?}");
+    }
+    podman.set_silent(false);
+    eventually("that nothing is left of them", || async { (client.listed().await.len() == 1).then_some(()) }).await;
+}
+
+/// Whoever watches a gateway must not take one for dead that was started beside a Podman that hangs.
+#[tokio::test]
+async fn a_gateway_that_starts_beside_a_silent_podman_serves() {
+    let socket = socket();
+    let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
+    podman.set_silent(true);
+    let begun = Instant::now();
+    let story = Story::at(site_at(&socket)).await;
+    assert_eq!(story.client.anonymous().get("/livez").await.status, 200);
+    assert!(begun.elapsed().as_secs() < 9, "{:?}", begun.elapsed());
+    assert_eq!(story.client.listed().await, []);
+    podman.set_silent(false);
+    eventually("readiness", || async { (story.client.get("/readyz").await.status == 200).then_some(()) }).await;
+}
