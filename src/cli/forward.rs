@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -32,6 +33,9 @@ const TOKENS: &str =
 
 /// Where a development gateway listens.
 const HERE: &str = "http://127.0.0.1:5000";
+
+/// Before the next attempt, where a connection could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes carried at once, and longest refusal that is read.
 const PIECE: usize = 32 * 1024;
@@ -96,7 +100,11 @@ pub(super) async fn run(forward: Forward) -> Result<(), Failure> {
                                 }
                             });
                         }
-                        Err(error) => eprintln!("podgate: {address}: {error}"),
+                        Err(error) => {
+                            eprintln!("podgate: {address}: {error}");
+                            // Out of files, most likely, until a connection ends.
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
                     },
                     Some(_) = open.join_next() => {}
                 }

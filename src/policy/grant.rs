@@ -1,4 +1,5 @@
-//! Proofs that policy said yes. Only policy can make one; the engine acts on nothing else (STYLE: linkerd's `Permitted`).
+//! Proofs that policy said yes; the engine acts on nothing else. Only policy makes those of requests. What the program does by
+//! itself has one of its own, [`SystemGrant`], and `tests/it/layers.rs` holds where one may be made.
 //!
 //! Whatever changes something asks for an [`Audited`] proof: one that was announced in the audit log first.
 

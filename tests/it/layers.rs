@@ -79,6 +79,18 @@ fn top_level(group: &str) -> Vec<String> {
     items
 }
 
+/// No handler helps itself to what the program may.
+#[test]
+fn the_programs_own_grant_is_made_where_the_program_acts() {
+    let mut files = Vec::new();
+    sources(Path::new(SOURCES), &mut files);
+    let makes = |file: &PathBuf| std::fs::read_to_string(file).unwrap().contains("SystemGrant::for_upkeep()");
+    let made: BTreeSet<_> =
+        files.iter().filter(|file| makes(file)).map(|file| file.strip_prefix(SOURCES).unwrap()).collect();
+    let may = ["app.rs", "cli/doctor/podman.rs", "cli/strays.rs", "lifecycle/run.rs"];
+    assert_eq!(made, may.iter().map(Path::new).collect());
+}
+
 #[test]
 fn imports_are_those_of_the_table() {
     let table = table();
