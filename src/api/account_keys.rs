@@ -86,7 +86,8 @@ impl AccountKeys {
 impl AccountKeys {
     async fn listed(&self, grant: &AccountsGrant, name: &str) -> poem::Result<Json<ApiKeyListResponse>> {
         let keys = self.0.store.api_keys(&self.account(grant, name).await?.id).await?;
-        Ok(ApiKeyListResponse::of(keys.into_iter().map(|key| ApiKeyItem::of(key, None)).collect()))
+        let now_ms = self.0.world.now_ms();
+        Ok(ApiKeyListResponse::of(keys.into_iter().map(|key| ApiKeyItem::of(key, None, now_ms)).collect()))
     }
 
     async fn revoked(

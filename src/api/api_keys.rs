@@ -39,11 +39,13 @@ impl Example for CreateApiKeyRequest {
 struct RotateApiKeyRequest {
     /// Seconds that the old secret is good beside the new one, at most 2592000. Without: 0.
     overlap: Option<i64>,
+    /// Seconds from now until the key stops being good. Without: when it would have anyway.
+    expires_in: Option<i64>,
 }
 
 impl Example for RotateApiKeyRequest {
     fn example() -> Self {
-        Self { overlap: Some(3600) }
+        Self { overlap: Some(3600), expires_in: Some(7_776_000) }
     }
 }
 
@@ -63,6 +65,8 @@ pub(super) struct ApiKeyItem {
     expires: Option<String>,
     /// When it was last used, to the minute, RFC 3339.
     last_used: Option<String>,
+    /// Until when an earlier secret is good as well, RFC 3339; after a rotation with an overlap.
+    previous_until: Option<String>,
     /// The key itself: here and never again. For `X-API-Key`, `Authorization: Bearer`, or as `client_secret`.
     key: Option<String>,
 }
@@ -84,6 +88,7 @@ fn sample() -> ApiKeyItem {
         created: "2025-01-19T15:47:19.123000Z".into(),
         expires: Some("2025-02-18T15:47:19.123000Z".into()),
         last_used: None,
+        previous_until: None,
         key: None,
     }
 }
@@ -105,8 +110,9 @@ answer! {
 }
 
 impl ApiKeyItem {
-    pub fn of(key: ApiKey, secret: Option<String>) -> Self {
+    pub fn of(key: ApiKey, secret: Option<String>, now_ms: i64) -> Self {
         Self {
+            previous_until: key.previous_until_ms.filter(|until| *until > now_ms).map(timestamp_ms),
             scopes: key.scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
             created: timestamp_ms(key.created_ms),
             expires: key.expires_ms.map(timestamp_ms),
@@ -136,7 +142,7 @@ impl ApiKeys {
         let Some(request) = request else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         let (key, secret) = self.0.auth.create_key(who.principal(), &request, who.attempt()).await?;
-        Ok(ApiKeyResponse::of(ApiKeyItem::of(key, secret)))
+        Ok(ApiKeyResponse::of(ApiKeyItem::of(key, secret, self.0.world.now_ms())))
     }
 
     /// List API keys
@@ -145,12 +151,15 @@ impl ApiKeys {
     #[oai(path = "/api-keys", method = "get", operation_id = "listApiKeys")]
     async fn list(&self, who: Caller<Anyone>) -> poem::Result<Json<ApiKeyListResponse>> {
         let keys = self.0.auth.keys(who.principal()).await?;
-        Ok(ApiKeyListResponse::of(keys.into_iter().map(|key| ApiKeyItem::of(key, None)).collect()))
+        let now_ms = self.0.world.now_ms();
+        Ok(ApiKeyListResponse::of(keys.into_iter().map(|key| ApiKeyItem::of(key, None, now_ms)).collect()))
     }
 
     /// Rotate an API key
     ///
-    /// Gives it a new secret. The old one stays good for `overlap` seconds.
+    /// Gives it a new secret. The old one stays good for `overlap` seconds. While that time runs, whoever rotates once more,
+    /// say because the answer got lost, keeps that old one, and the one between ends; without `overlap` all earlier ones
+    /// end. One that has expired needs `expires_in`.
     #[oai(path = "/api-keys/:id/rotate", method = "post", operation_id = "rotateApiKey")]
     async fn rotate(
         &self,
@@ -159,8 +168,10 @@ impl ApiKeys {
         id: Path<String>,
         body: Strict<RotateApiKeyRequest>,
     ) -> poem::Result<Json<ApiKeyResponse>> {
-        let (key, secret) = self.0.auth.rotate_api_key(who.principal(), &id, body.0.overlap.unwrap_or(0)).await?;
-        Ok(ApiKeyResponse::of(ApiKeyItem::of(key, Some(secret))))
+        let RotateApiKeyRequest { overlap, expires_in } = body.0;
+        let rotated = self.0.auth.rotate_api_key(who.principal(), &id, overlap.unwrap_or(0), expires_in).await;
+        let (key, secret) = rotated?;
+        Ok(ApiKeyResponse::of(ApiKeyItem::of(key, Some(secret), self.0.world.now_ms())))
     }
 
     /// Revoke an API key

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::sessions::subject;
 use super::{Authenticator, SignedToken, Subject, secret, unauthenticated};
 use crate::domain::{Attempt, Details, Error, Kind, Principal, Result, Scope, VolumeName};
-use crate::store::{Account, ApiKey, Asker, Course, NewApiKey, Object, Room, key_of_session, key_session};
+use crate::store::{Account, ApiKey, Asker, Course, NewApiKey, Object, Room, Rotation, key_of_session, key_session};
 
 /// Longest overlap of two secrets, in seconds.
 const MAX_OVERLAP: i64 = 30 * 86_400;
@@ -17,6 +17,15 @@ pub struct KeyRequest {
     name: String,
     scopes: Vec<Scope>,
     lasts_ms: Option<i64>,
+}
+
+/// Milliseconds that a key is to be good, if not for ever.
+fn life(expires_in: Option<i64>, wrong: &mut Details) -> Option<Option<i64>> {
+    let lasts_ms = match expires_in {
+        Some(seconds) if !(1..=MAX_LIFE).contains(&seconds) => Err(format!("must be within 1 to {MAX_LIFE}")),
+        other => Ok(other.map(|seconds| seconds * 1000)),
+    };
+    wrong.take("expires_in", lasts_ms)
 }
 
 fn each_once(scopes: Vec<Scope>) -> Vec<Scope> {
@@ -44,13 +53,7 @@ impl KeyRequest {
             scopes => scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>().map(each_once),
         });
         let scopes = wrong.take("scopes", known.unwrap_or_else(|| Ok(Vec::new())));
-        let lasts_ms = wrong.take(
-            "expires_in",
-            match expires_in {
-                Some(seconds) if !(1..=MAX_LIFE).contains(&seconds) => Err(format!("must be within 1 to {MAX_LIFE}")),
-                other => Ok(other.map(|seconds| seconds * 1000)),
-            },
-        );
+        let lasts_ms = life(expires_in, wrong);
         Some(Self { name: name?, scopes: scopes?, lasts_ms: lasts_ms? })
     }
 }
@@ -103,18 +106,29 @@ impl Authenticator {
         Ok(keys)
     }
 
-    /// Another secret for a key of the principal's.
-    pub async fn rotate_api_key(&self, owner: &Asker, id: &str, overlap: i64) -> Result<(ApiKey, String)> {
+    /// Another secret for a key of the principal's. `Conflict` for one that expired and is not to live longer.
+    pub async fn rotate_api_key(
+        &self,
+        owner: &Asker,
+        id: &str,
+        overlap: i64,
+        expires_in: Option<i64>,
+    ) -> Result<(ApiKey, String)> {
         no_key(owner)?;
+        let mut wrong = Details::default();
         if !(0..=MAX_OVERLAP).contains(&overlap) {
-            let mut wrong = Details::default();
             wrong.add("overlap", format!("must be within 0 to {MAX_OVERLAP}"));
-            return Err(wrong.into_error());
         }
+        let lasts_ms = life(expires_in, &mut wrong).flatten();
+        wrong.finish()?;
         let found = self.store.api_key(&owner.account_id, id).await?.ok_or_else(Error::no_key)?;
+        if lasts_ms.is_none() && found.is_expired(self.store.now_ms()) {
+            return Err(Error::new(Kind::Conflict, "the key has expired; say expires_in for another life of it"));
+        }
         let entry = self.store.announce(owner, Object::from(&found), Room::Needed).await?;
         let key = secret::api_key(Some(id));
-        let rotated = self.store.rotate_api_key(owner, id, &secret::digest(&key), overlap * 1000, &entry).await?;
+        let rotation = Rotation { digest: &secret::digest(&key), overlap_ms: overlap * 1000, lasts_ms };
+        let rotated = self.store.rotate_api_key(owner, id, &rotation, &entry).await?;
         Ok((rotated.ok_or_else(Error::no_key)?, key))
     }
 
@@ -174,6 +188,10 @@ impl Authenticator {
         let record = self.store.key_record(id).await?.ok_or_else(|| unauthenticated("no such key"))?;
         if !secret::has_digest(key, &record.digests) {
             return Err(unauthenticated("another key's secret"));
+        }
+        // Told to who has its secret only.
+        if record.is_expired {
+            return Err(Error { message: "the key has expired".into(), ..unauthenticated("expired") });
         }
         let mut account = record.account;
         account.principal.session_id = Some(key_session(id, &secret::digest(key)));

@@ -24,6 +24,15 @@ pub struct ApiKey {
     pub expires_ms: Option<i64>,
     /// When it was last used, to the minute, milliseconds since 1970.
     pub last_used_ms: Option<i64>,
+    /// Until when the secret before is good as well, milliseconds since 1970; in the past where it is not any more.
+    pub previous_until_ms: Option<i64>,
+}
+
+impl ApiKey {
+    /// Whether it is good no more.
+    pub fn is_expired(&self, now_ms: i64) -> bool {
+        self.expires_ms.is_some_and(|expires| expires <= now_ms)
+    }
 }
 
 /// A new key.
@@ -40,12 +49,24 @@ pub struct NewApiKey<'a> {
     pub lasts_ms: Option<i64>,
 }
 
+/// Another secret for a key.
+pub struct Rotation<'a> {
+    /// What is kept of the secret.
+    pub digest: &'a str,
+    /// How long the secret before is good as well, in milliseconds.
+    pub overlap_ms: i64,
+    /// How long the key is good from now on, in milliseconds; without, as long as it was.
+    pub lasts_ms: Option<i64>,
+}
+
 /// What a presented key is held against.
 pub struct KeyRecord {
     /// Its owner, with the key's scopes.
     pub account: Account,
-    /// Digests of the secrets that are good now.
+    /// Digests of the secrets that are good as long as the key is.
     pub digests: Vec<String>,
+    /// Whether the key is good no more.
+    pub is_expired: bool,
     /// Whether its use is to be noted.
     pub is_use_news: bool,
     id: String,
@@ -54,7 +75,7 @@ pub struct KeyRecord {
 impl KeyRecord {
     /// Whether this session is that of a secret that is good now.
     pub fn has_session(&self, session: &str) -> bool {
-        self.digests.iter().any(|digest| key_session(&self.id, digest) == session)
+        !self.is_expired && self.digests.iter().any(|digest| key_session(&self.id, digest) == session)
     }
 }
 
@@ -85,18 +106,25 @@ struct Row {
     digest: String,
     previous_digest: Option<String>,
     previous_until_ms: Option<i64>,
+    expires_ms: Option<i64>,
     last_used_ms: Option<i64>,
 }
 
-const COLUMNS: &str = "id, name, scopes, created_ms, expires_ms, last_used_ms";
+const COLUMNS: &str = "id, name, scopes, created_ms, expires_ms, last_used_ms, previous_until_ms";
 
 impl Store {
-    /// Makes a key. `Conflict` if the account has one of that name.
+    /// Makes a key. `Conflict` if the account has one of that name; one that expired makes room.
     pub async fn create_api_key(&self, owner: &Principal, key: &NewApiKey<'_>, _entry: &Entry) -> Result<ApiKey> {
         let now = self.world.now_ms();
         let scopes = key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ");
         let expires_ms = key.lasts_ms.map(|lasts| now.saturating_add(lasts));
         let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM api_keys WHERE account_id = $1 AND name = $2 AND expires_ms <= $3")
+            .bind(&owner.account_id)
+            .bind(key.name)
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_keys WHERE account_id = $1")
             .bind(&owner.account_id)
             .fetch_one(&mut *tx)
@@ -123,7 +151,7 @@ impl Store {
         })?;
         tx.commit().await?;
         let (id, name) = (key.id.to_owned(), key.name.to_owned());
-        Ok(ApiKey { id, name, scopes, created_ms: now, expires_ms, last_used_ms: None })
+        Ok(ApiKey { id, name, scopes, created_ms: now, expires_ms, last_used_ms: None, previous_until_ms: None })
     }
 
     /// An account's keys by name.
@@ -138,22 +166,34 @@ impl Store {
         Ok(sqlx::query_as(text).bind(account_id).bind(id).fetch_optional(&self.pool).await?)
     }
 
-    /// Gives a key of the account another secret; the one before is good for `overlap_ms` more.
+    /// Gives a key of the account another secret; none where there is no such key, or an expired one is not to live longer.
+    ///
+    /// The secret before is good for the overlap. While an earlier overlap runs, that secret keeps what it was promised,
+    /// and the one between goes: it may be one that nobody ever saw, because the answer got lost. Without an overlap all
+    /// earlier secrets end, and those of an expired key stay as dead as they are.
     pub async fn rotate_api_key(
         &self,
         owner: &Principal,
         id: &str,
-        digest: &str,
-        overlap_ms: i64,
+        rotation: &Rotation<'_>,
         _entry: &Entry,
     ) -> Result<Option<ApiKey>> {
+        let now = self.world.now_ms();
         let text = sqlx::AssertSqlSafe(format!(
-            "UPDATE api_keys SET previous_digest = digest, previous_until_ms = $1, digest = $2
-             WHERE id = $3 AND account_id = $4 RETURNING {COLUMNS}"
+            "UPDATE api_keys SET
+               previous_digest = CASE WHEN previous_until_ms > $1 THEN previous_digest ELSE digest END,
+               previous_until_ms = CASE WHEN $2 <= $1 OR expires_ms <= $1 THEN NULL
+                                        WHEN previous_until_ms > $2 THEN previous_until_ms ELSE $2 END,
+               digest = $3,
+               expires_ms = COALESCE($4, expires_ms)
+             WHERE id = $5 AND account_id = $6 AND (expires_ms IS NULL OR expires_ms > $1 OR $4 IS NOT NULL)
+             RETURNING {COLUMNS}"
         ));
         let row = sqlx::query_as(text)
-            .bind(self.world.now_ms().saturating_add(overlap_ms))
-            .bind(digest)
+            .bind(now)
+            .bind(now.saturating_add(rotation.overlap_ms))
+            .bind(rotation.digest)
+            .bind(rotation.lasts_ms.map(|lasts| now.saturating_add(lasts)))
             .bind(id)
             .bind(&owner.account_id)
             .fetch_optional(&self.pool)
@@ -171,15 +211,14 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// The key of this identifier, if it and its owner are good now.
+    /// The key of this identifier, if its owner is good now.
     pub async fn key_record(&self, id: &str) -> Result<Option<KeyRecord>> {
         let now = self.world.now_ms();
         let row: Option<Row> = sqlx::query_as(
-            "SELECT account_id, scopes, digest, previous_digest, previous_until_ms, last_used_ms
-             FROM api_keys WHERE id = $1 AND (expires_ms IS NULL OR expires_ms > $2)",
+            "SELECT account_id, scopes, digest, previous_digest, previous_until_ms, expires_ms, last_used_ms
+             FROM api_keys WHERE id = $1",
         )
         .bind(id)
-        .bind(now)
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
@@ -191,7 +230,8 @@ impl Store {
         let previous = row.previous_digest.filter(|_| row.previous_until_ms.is_some_and(|until| until > now));
         let is_use_news = row.last_used_ms.is_none_or(|last| last + NOTE_USE_EVERY_MS <= now);
         let digests = [row.digest].into_iter().chain(previous).collect();
-        Ok(Some(KeyRecord { account, digests, is_use_news, id: id.to_owned() }))
+        let is_expired = row.expires_ms.is_some_and(|expires| expires <= now);
+        Ok(Some(KeyRecord { account, digests, is_expired, is_use_news, id: id.to_owned() }))
     }
 
     /// The key was used now. Once, if many use it at this moment.

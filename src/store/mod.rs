@@ -47,7 +47,7 @@ use crate::metrics::Metrics;
 
 pub use account_change::AccountChange;
 pub use accounts::{Account, AccountInfo, NewAccount, PLATFORM_IS_APART};
-pub use api_keys::{ApiKey, KeyRecord, NewApiKey, key_of_session, key_session};
+pub use api_keys::{ApiKey, KeyRecord, NewApiKey, Rotation, key_of_session, key_session};
 pub use audit::{
     Asker, AuditCursor, AuditEntry, AuditFilter, AuditState, Course, Deed, Ended, Entry, Finding, Head, Noted, Object,
     Outcome, Report, Room, verify_copy,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::whole;
 use crate::support::gateway::PASSWORD;
-use crate::support::{Client, Ledger, Story};
+use crate::support::{Client, Ledger, Site, Story};
 
 async fn make(client: &Client, body: Value) -> (String, String) {
     let made = client.post("/api-keys", body).await.ok()["api_key"].clone();
@@ -93,11 +93,87 @@ async fn a_key_ends_when_it_is_told_to() {
     client.delete(&format!("/api-keys/{id}")).await.ok();
     assert_eq!(get_with(client, third, "/containers").await, 401);
     client.delete(&format!("/api-keys/{id}")).await.refused(404, "PodmanAPIError");
+}
 
-    let (_, brief) = make(client, json!({"name": "brief", "expires_in": 60})).await;
+/// Who sends a rotation again because its answer got lost must not end the secret that everything runs with.
+#[tokio::test]
+async fn a_second_rotation_keeps_the_first_ones_promise() {
+    second_rotation(Story::begin().await).await;
+}
+
+#[tokio::test]
+async fn a_second_rotation_keeps_the_first_ones_promise_on_postgresql() {
+    second_rotation(Story::at(Site::on_postgres().await).await).await;
+}
+
+async fn second_rotation(story: Story) {
+    let client = &story.client;
+    let (id, first) = make(client, json!({"name": "ci"})).await;
+    let until = async || client.get("/api-keys").await.ok()["api_keys"][0]["previous_until"].clone();
+    assert!(until().await.is_null());
+    let rotate = async |body: Value| client.post(&format!("/api-keys/{id}/rotate"), body).await.ok()["api_key"].clone();
+    let lost = rotate(json!({"overlap": 3600})).await;
+    assert_eq!(until().await, lost["previous_until"]);
+    // A shorter overlap takes nothing of what was promised.
+    let again = rotate(json!({"overlap": 60})).await;
+    assert_eq!(again["previous_until"], lost["previous_until"]);
+    for (key, status) in [(&*first, 200), (lost["key"].as_str().unwrap(), 401), (again["key"].as_str().unwrap(), 200)] {
+        assert_eq!(get_with(client, key, "/containers").await, status);
+    }
+    let later = rotate(json!({"overlap": 7200})).await;
+    assert!(later["previous_until"].as_str() > lost["previous_until"].as_str(), "{later}");
+    assert_eq!(get_with(client, &first, "/containers").await, 200);
+    // Once that time is over it is as before.
+    let ledger = Ledger::of(&story.site).await;
+    ledger.change("UPDATE api_keys SET previous_until_ms = 1 WHERE id = $1", &id).await;
+    assert!(until().await.is_null());
+    let last = rotate(json!({"overlap": 600})).await;
+    for (key, status) in [(&*first, 401), (later["key"].as_str().unwrap(), 200), (last["key"].as_str().unwrap(), 200)] {
+        assert_eq!(get_with(client, key, "/containers").await, status);
+    }
+    // Whoever says no overlap means it: every earlier one may be in the wrong hands.
+    let only = rotate(json!({})).await;
+    assert!(until().await.is_null());
+    for (key, status) in [(&later, 401), (&last, 401), (&only, 200)] {
+        assert_eq!(get_with(client, key["key"].as_str().unwrap(), "/containers").await, status);
+    }
+}
+
+#[tokio::test]
+async fn an_expired_key_says_so_and_may_live_again() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    let ledger = Ledger::of(&story.site).await;
+    let (id, brief) = make(client, json!({"name": "brief", "expires_in": 60})).await;
     assert_eq!(get_with(client, &brief, "/containers").await, 200);
-    Ledger::of(&story.site).await.execute("UPDATE api_keys SET expires_ms = 1").await;
-    assert_eq!(get_with(client, &brief, "/containers").await, 401);
+    ledger.execute("UPDATE api_keys SET expires_ms = 1").await;
+    let refused = client.with_token(&brief).get("/containers").await.refused(401, "AuthenticationError");
+    assert_eq!(refused["message"], "the key has expired");
+    // To nobody but who has the secret.
+    let guessed = format!("{}{}", &brief[..brief.len() - 1], if brief.ends_with('0') { "1" } else { "0" });
+    let refused = client.with_token(&guessed).get("/containers").await.refused(401, "AuthenticationError");
+    assert_eq!(refused["message"], "the token is not valid");
+
+    let rotate = format!("/api-keys/{id}/rotate");
+    for body in [json!({}), json!({"overlap": 60})] {
+        let refused = client.post(&rotate, body).await.refused(409, "PodmanAPIError");
+        assert!(refused["message"].as_str().unwrap().contains("expires_in"), "{refused}");
+    }
+    client.post(&rotate, json!({"expires_in": 0})).await.blames(&["expires_in"]);
+    let again = client.post(&rotate, json!({"expires_in": 600, "overlap": 600})).await.ok()["api_key"].clone();
+    assert!(again["previous_until"].is_null() && again["expires"].is_string(), "{again}");
+    assert_eq!(get_with(client, again["key"].as_str().unwrap(), "/containers").await, 200);
+    assert_eq!(get_with(client, &brief, "/containers").await, 401, "what is dead stays dead");
+    // A rotation moves the end only where it says so.
+    let unmoved = client.post(&rotate, json!({})).await.ok()["api_key"].clone();
+    assert_eq!(unmoved["expires"], again["expires"]);
+
+    client.post("/api-keys", json!({"name": "brief"})).await.refused(409, "PodmanAPIError");
+    ledger.execute("UPDATE api_keys SET expires_ms = 1").await;
+    let (new, key) = make(client, json!({"name": "brief"})).await;
+    assert_ne!(new, id);
+    assert_eq!(get_with(client, &key, "/containers").await, 200);
+    assert_eq!(client.get("/api-keys").await.ok()["api_keys"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
