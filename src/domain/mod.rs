@@ -50,5 +50,5 @@ pub use signal::Signal;
 pub use timestamp::{parse_timestamp_ms, timestamp, timestamp_ms};
 pub use user::{ExecUser, Password, Shell, Username};
 pub use utf8::Beginning;
-pub use volume::{Mount, MountSource, MountTarget, VolumeName};
+pub use volume::{Mount, MountSource, MountTarget, VolumeName, WantedMount};
 pub use world::World;

@@ -187,12 +187,14 @@ pub(super) fn body(
     }
     let first_user_id = spec.first_user_id.filter(|_| host.user_namespaces);
     let (mut volumes, mut binds) = (Vec::new(), Vec::new());
-    for Mount { source, target } in &spec.mounts {
+    for Mount { source, target, read_only } in &spec.mounts {
         match source {
+            MountSource::Volume(id) if *read_only => volumes
+                .push(json!({"Name": volume_name(id), "Dest": target.as_str(), "Options": ["ro", "nosuid", "nodev"]})),
             // Podman adds nosuid and nodev by itself. crun 1.8.1 forgets both in a user namespace, but for what is read-only,
             // whoever asks; that nobody gains privileges or makes devices holds without them.
             MountSource::Volume(id) => volumes.push(json!({"Name": volume_name(id), "Dest": target.as_str()})),
-            MountSource::Share { path, read_only } => {
+            MountSource::Share(path) => {
                 // Never `idmap`: the container's root would be the host's on what is shared.
                 let options = ["rbind", if *read_only { "ro" } else { "rw" }, "nosuid", "nodev", "rprivate"];
                 binds.push(json!({

@@ -8,7 +8,7 @@ use super::spec::ContainerSpec;
 use crate::config::{Expiry, Profile};
 use crate::domain::{
     CommandLine, ContainerLimits, ContainerName, Details, Directory, Environment, ExecUser, ImageRef, ImageRequest,
-    Mount, MountTarget, NetworkMode, PullPolicy, Result, TenantLimit, WantedPort, Words, ports_without,
+    Mount, NetworkMode, PullPolicy, Result, TenantLimit, WantedMount, WantedPort, Words, ports_without,
 };
 
 /// A create request as it came, field by field; nothing is believed yet.
@@ -26,7 +26,7 @@ pub struct CreateRequest {
     pub environment: BTreeMap<String, String>,
     /// Host port to container port.
     pub ports: Vec<PortRequest>,
-    /// A volume's or a share's name to a path inside.
+    /// A volume's or a share's name to a path inside, with `:ro` or `:rw` maybe.
     pub volumes: BTreeMap<String, String>,
     /// Inside the container.
     pub workdir: Option<String>,
@@ -75,8 +75,8 @@ pub(super) struct Admitted {
     command: Option<Words>,
     entrypoint: Option<Words>,
     environment: Environment,
-    /// Name and target, in the order of the request; whose they are is for the records to say.
-    pub(super) mounts: Vec<(String, MountTarget)>,
+    /// Name and place, in the order of the request; whose they are is for the records to say.
+    pub(super) mounts: Vec<(String, WantedMount)>,
     workdir: Option<Directory>,
     user: Option<ExecUser>,
     labels: BTreeMap<String, String>,
@@ -202,6 +202,9 @@ pub(super) fn within_tenant(profile: &Profile, limits: &BTreeMap<TenantLimit, i6
     profile
 }
 
+/// Where a bound comes from.
+const LEFT: &str = "which is what the profile and the tenant's own limits leave";
+
 /// What was asked for where the profile has as much.
 fn within(most: ContainerLimits, asked: LimitsRequest, wrong: &mut Details) -> ContainerLimits {
     /// Podman takes no less memory than this.
@@ -210,7 +213,7 @@ fn within(most: ContainerLimits, asked: LimitsRequest, wrong: &mut Details) -> C
     let mut choose = |field: &str, asked: Option<i64>, least: i64, most: i64| match asked {
         Some(amount) if (least..=most).contains(&amount) => amount,
         Some(_) => {
-            wrong.add(field, format!("must be within {least} and {most}, which is the profile's"));
+            wrong.add(field, format!("must be within {least} and {most}, {LEFT}"));
             most
         }
         None => most,
@@ -235,7 +238,7 @@ fn choose_cpus(asked: Option<f64>, most: i64, wrong: &mut Details) -> i64 {
     if (10..=most).contains(&millis) {
         return millis;
     }
-    wrong.add("limits.cpus", format!("must be within 0.01 and {}, which is the profile's", most as f64 / 1000.0));
+    wrong.add("limits.cpus", format!("must be within 0.01 and {}, {LEFT}", most as f64 / 1000.0));
     most
 }
 
@@ -279,22 +282,22 @@ pub(super) fn expiry(profile: Expiry, asked: Option<i64>, wrong: &mut Details) -
 /// Most mounts of one container.
 const MAX_MOUNTS: usize = 16;
 
-fn parse_mounts(asked: &BTreeMap<String, String>, wrong: &mut Details) -> Vec<(String, MountTarget)> {
+fn parse_mounts(asked: &BTreeMap<String, String>, wrong: &mut Details) -> Vec<(String, WantedMount)> {
     if asked.len() > MAX_MOUNTS {
         wrong.add("volumes", format!("at most {MAX_MOUNTS} volumes"));
         return Vec::new();
     }
-    let mut found: Vec<(String, MountTarget)> = Vec::new();
+    let mut found: Vec<(String, WantedMount)> = Vec::new();
     for (source, target) in asked {
         let field = format!("volumes.{source}");
         if source.is_empty() {
             wrong.add(&field, "the name of a volume or a share is missing");
         }
-        let Some(target) = wrong.take(&field, MountTarget::parse(target)) else { continue };
-        if found.iter().any(|(_, taken)| *taken == target) {
+        let Some(wanted) = wrong.take(&field, WantedMount::parse(target)) else { continue };
+        if found.iter().any(|(_, taken)| taken.target == wanted.target) {
             wrong.add(&field, "something else is mounted there");
         }
-        found.push((source.clone(), target));
+        found.push((source.clone(), wanted));
     }
     found
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use crate::config::{self, Config, Live, Profile, Share};
 use crate::domain::{
-    Details, Error, ImagePattern, ImageRef, ImageRequest, Kind, Mount, MountSource, MountTarget, Principal,
-    PublishedPort, PullPolicy, Resource, Result, Scope, Tenant, VolumeName,
+    Details, Error, ImagePattern, ImageRef, ImageRequest, Kind, Mount, MountSource, Principal, PublishedPort,
+    PullPolicy, Resource, Result, Scope, Tenant, VolumeName, WantedMount,
 };
 use crate::store::{Asker, Container, Entry, ImagePolicy, Object, Room, Store, Usage, Volume, exceeded};
 
@@ -295,20 +295,24 @@ impl Policy {
 
     /// What the names in `volumes` mean: the tenant's own volumes first, then the shares that were declared for it
     /// (SECURITY rule 15). Anything else is refused, a host path above all.
-    async fn mounts(&self, within: &TenantGrant, rules: &Rules, asked: &[(String, MountTarget)]) -> Result<Vec<Mount>> {
+    async fn mounts(&self, within: &TenantGrant, rules: &Rules, asked: &[(String, WantedMount)]) -> Result<Vec<Mount>> {
         let mut found = Vec::new();
-        for (name, target) in asked {
+        for (name, WantedMount { target, read_only }) in asked {
             let volume = self.store.volume(within.tenant(), name).await?;
             let share = rules.shares.get(name).filter(|share| share.tenants.contains(&within.tenant().slug));
-            let source = match (volume, share) {
-                (Some(volume), _) => MountSource::Volume(volume.id),
-                (None, Some(share)) => MountSource::Share { path: share.path.clone(), read_only: share.read_only },
+            let (source, must_be_read_only) = match (volume, share) {
+                (Some(volume), _) => (MountSource::Volume(volume.id), false),
+                (None, Some(share)) => (MountSource::Share(share.path.clone()), share.read_only),
                 (None, None) => {
                     let message = format!("there is no volume {name:?} and no such share for this tenant");
                     return Err(Error::new(Kind::Forbidden, message));
                 }
             };
-            found.push(Mount { source, target: target.clone() });
+            if must_be_read_only && *read_only == Some(false) {
+                return Err(Error::new(Kind::Forbidden, format!("the share {name:?} is only to be read")));
+            }
+            let read_only = must_be_read_only || read_only.unwrap_or(false);
+            found.push(Mount { source, target: target.clone(), read_only });
         }
         Ok(found)
     }

@@ -201,17 +201,17 @@ async fn a_volume_has_no_options() {
     let client = &story.client;
     client.post("/volumes", json!({"name": "data"})).await.ok();
     let mut options = Vec::new();
-    for (number, target) in ["/mnt", "/mnt:O", "/mnt:rw,suid", "/mnt:/proc", "/mnt,Z"].iter().enumerate() {
+    for (number, target) in ["/mnt", "/mnt:rw"].iter().enumerate() {
         let name = format!("c{number}");
         client.create_with(&name, json!({"volumes": {"data": target}})).await;
         let mounts = client.exec(&name, json!("cat /proc/mounts")).await;
-        let mount = mounts.lines().find(|line| line.split(' ').nth(1) == Some(target));
-        options.push(mount.unwrap_or_else(|| panic!("no {target} in {mounts}")).replace(target, ""));
+        let mount = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/mnt"));
+        options.push(mount.unwrap_or_else(|| panic!("no {target} in {mounts}")).to_owned());
         client.delete(&format!("/containers/{name}?force=true")).await.ok();
     }
     options.dedup();
     assert_eq!(options.len(), 1, "{options:?}");
-    for target in ["/mnt\u{0}", "/mnt\n"] {
+    for target in ["/mnt:O", "/mnt:U", "/mnt:rw,suid", "/mnt:/proc", "/mnt,Z", "/mnt\u{0}", "/mnt\n"] {
         client.try_create("c", json!({"volumes": {"data": target}})).await.blames(&["volumes.data"]);
     }
     for field in ["driver", "Driver", "options", "opts", "Options", "labels", "mountpoint"] {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use serde_json::{Value, json};
 
 use crate::crash::die_at;
+use crate::support::files::at;
 use crate::support::{Client, Ledger, Podman, Site, Story, eventually};
 
 async fn make(client: &Client, name: &str) {
@@ -131,6 +132,41 @@ async fn volumes_have_a_quota() {
     make(&story.client, "another").await;
 }
 
+/// As Docker writes it; anything else behind a colon was meant as something, too.
+#[tokio::test]
+async fn a_volume_may_be_only_to_be_read() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    make(client, "data").await;
+    for wrong in ["/data:z", "/data:ro,z", "/data:O", "/data:", "/data:ro:rw", "/data,ro", "/etc:ro"] {
+        client.try_create("c", json!({"volumes": {"data": wrong}})).await.blames(&["volumes.data"]);
+    }
+    // Whoever comes first finds it empty, and leaves it so, running or not.
+    client.create_with("c", json!({"volumes": {"data": "/data:ro"}, "start": false})).await;
+    client.write_file("/data/file", &[], "no").await.refused(409, "PodmanAPIError");
+    client.post("/containers/c/start", json!(null)).await.ok();
+    with(client, "writer", json!({"data": "/data:rw"})).await;
+    client.exec("writer", json!("echo written > /data/file")).await;
+    assert_eq!(client.exec("c", json!("cat /data/file")).await, "written\n");
+    let options = client.exec("c", json!("grep ' /data ' /proc/mounts")).await;
+    assert!(options.contains(" ro,") && options.contains("nosuid") && options.contains("nodev"), "{options}");
+    for write in ["echo x > /data/file", "touch /data/new", "rm /data/file", "mount -o remount,rw /data"] {
+        let done = client.post("/containers/c/exec", json!({"command": write})).await.ok();
+        assert_ne!(done["execution"]["exit_code"], 0, "{write}: {done}");
+    }
+    let refused = async || {
+        client.write_file("/data/file", &[], "no").await.refused(409, "PodmanAPIError");
+        let body = json!({"dest_path": "/data/file", "content": "no"});
+        client.post("/containers/c/files", body).await.refused(409, "PodmanAPIError");
+        client.delete(&at("", "/data/file")).await.refused(409, "PodmanAPIError");
+        assert_eq!(client.read_file("/data/file", &[]).await.text(), "written\n");
+    };
+    refused().await;
+    client.post("/containers/c/stop?timeout=0", json!(null)).await.ok();
+    refused().await;
+    client.delete("/volumes/data").await.refused(409, "PodmanAPIError");
+}
+
 /// The seed's field takes host paths; here it takes names.
 #[tokio::test]
 async fn nothing_else_of_the_host_is_mounted() {
@@ -220,6 +256,17 @@ async fn a_declared_share_is_mounted_as_declared() {
     for secret in ["cat /fixed/secret", "cat /open/secret", "chmod 777 /open/file"] {
         fails(secret).await;
     }
+    // More than was declared is nobody's, less is anybody's.
+    let more = client.try_create("d", json!({"volumes": {"fixed": "/fixed:rw"}})).await;
+    more.refused(403, "PermissionError");
+    with(client, "d", json!({"fixed": "/fixed:ro", "open": "/open:ro"})).await;
+    let done = client.post("/containers/d/exec", json!({"command": "cat /fixed/file; touch /open/new"})).await.ok();
+    assert_eq!(done["execution"]["stdout"], "shared\n", "{done}");
+    assert_ne!(done["execution"]["exit_code"], 0, "{done}");
+    client.delete("/containers/d?force=true").await.ok();
+    with(client, "d", json!({"open": "/open:rw"})).await;
+    client.exec("d", json!("touch /open/by-d && rm /open/by-d")).await;
+    client.delete("/containers/d?force=true").await.ok();
     client.exec("c", json!("echo written > /open/new; cp /bin/busybox /open/tool; chmod 4755 /open/tool")).await;
     assert_eq!(std::fs::read_to_string(open.join("new")).unwrap(), "written\n");
     let planted = std::fs::metadata(open.join("tool")).unwrap();

@@ -93,7 +93,7 @@ impl Inspected {
             if mounted.destination == agent::DIRECTORY {
                 continue;
             }
-            if mounted.kind == "volume" && never_started && changes {
+            if mounted.kind == "volume" && mounted.writable && never_started && changes {
                 // A fresh volume is nobody's in the container until Podman gives it to whoever mounts it first, on 4.3.1 for
                 // good: so whoever only looks does not. What the image has there is left for the container itself.
                 mounts.volumes.push(json!({"Name": mounted.name, "Dest": destination, "Options": ["nocopy"]}));
