@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::PREFIX;
 use super::document::{ALSO_TAKES, OAUTH2, each_object};
 use super::error::no_route;
+use super::headers::{self, Conditions};
 use super::idempotency::{self, TakesKey};
 use super::query::{Parameters, UNLIKE};
 use super::websocket::TICKET;
@@ -89,6 +90,7 @@ pub struct Operation {
     /// Whether it is a WebSocket: it switches protocols.
     pub is_websocket: bool,
     query: Parameters,
+    conditions: Conditions,
     body_types: Vec<String>,
 }
 
@@ -284,6 +286,7 @@ impl Operation {
             public: operation["security"].as_array().is_none_or(Vec::is_empty),
             is_websocket,
             query: Parameters::read(operation, document, is_websocket.then_some(TICKET))?,
+            conditions: Conditions::read(operation),
             body_types: content.map(|(media_type, _)| media_type.as_str()).chain(beside).map(str::to_owned).collect(),
         })
     }
@@ -293,7 +296,7 @@ impl Operation {
         !self.body_types.is_empty()
     }
 
-    /// The syntax that is the same for everybody: the query and the body's type.
+    /// The syntax that is the same for everybody: the query, the headers that mean something, and the body's type.
     pub fn check(&self, request: &Request) -> Result<()> {
         self.query.check(request.uri().query().unwrap_or_default())?;
         // The other methods may be sent again without a key.
@@ -302,32 +305,12 @@ impl Operation {
         } else if request.method() == Method::POST {
             idempotency::refuse(request.headers())?;
         }
+        self.conditions.check(request)?;
         if !self.takes_body() {
             return Ok(());
         }
-        if let Some(encoding) = request.header("content-encoding")
-            && !encoding.eq_ignore_ascii_case("identity")
-        {
-            return Err(Error::new(Kind::MediaType, "encoded bodies are not taken"));
-        }
-        let given = request.content_type().unwrap_or_default();
-        let essence = given.split(';').next().unwrap_or_default().trim();
-        if !charsets(given).all(|name| name.eq_ignore_ascii_case("utf-8")) {
-            return Err(Error::new(Kind::MediaType, "text is taken in UTF-8 only"));
-        }
-        if self.body_types.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
-            return Ok(());
-        }
-        let message = format!("this operation takes a body of type {}", self.body_types.join(" or "));
-        Err(Error::new(Kind::MediaType, message))
+        headers::check_body(request, &self.body_types)
     }
-}
-
-/// The encodings that a `Content-Type` claims.
-fn charsets(content_type: &str) -> impl Iterator<Item = &str> {
-    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
-    let named = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-    named.map(|(_, value)| value.trim().trim_matches('"'))
 }
 
 /// The path's answer when no operation was found.

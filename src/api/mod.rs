@@ -16,6 +16,7 @@ mod exec_answer;
 mod exec_stream;
 mod files;
 mod framed;
+mod headers;
 pub mod idempotency;
 mod images;
 mod json;

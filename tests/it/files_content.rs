@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::client::whole;
 use crate::support::files::{BYTES, at, content};
 use crate::support::{Client, Story, eventually};
 
@@ -170,13 +171,74 @@ async fn a_part_is_read_and_what_is_known_is_not() {
     assert_eq!(client.read_file("/x", &[("if-none-match", &tag)]).await.status, 200);
 }
 
+/// As `curl -C` has it: taken for the whole, the rest of a file would take its place.
+#[tokio::test]
+async fn a_part_of_a_file_is_not_taken_for_it() {
+    let Story { client, .. } = &Story::begin().await;
+    client.create_sleeping("c").await;
+    client.write_file("/x", &[], "0123456789").await.ok();
+    let rest = [("content-range", "bytes 4-9/10")];
+    client.write_file("/x", &rest, "456789").await.blames(&["Content-Range"]);
+    assert_eq!(client.read_file("/x", &[]).await.text(), "0123456789");
+    let archive = client.request("PUT", &at("/archive", "/tmp")).header("content-type", "application/x-tar");
+    let archive = archive.header("content-range", "bytes 512-1023/1024");
+    client.send(archive.body(whole(vec![0; 512])).unwrap()).await.blames(&["Content-Range"]);
+    let json = client.request("POST", "/containers/c/exec").header("content-type", "application/json");
+    let json = json.header("content-range", "bytes 0-1/2").body(whole("{}")).unwrap();
+    client.send(json).await.blames(&["Content-Range"]);
+}
+
+/// Who makes a change depend on something relies on it: where that is not heard, nothing is changed.
+#[tokio::test]
+async fn a_condition_is_heard_or_refused() {
+    let Story { client, .. } = &Story::begin().await;
+    client.create_sleeping("c").await;
+    let add = async |content: &str, name: &str, value: &str| {
+        let request = client.request("POST", "/containers/c/files").header("content-type", "application/json");
+        let body = json!({"dest_path": "/x", "content": content}).to_string();
+        client.send(request.header(name, value).body(whole(body)).unwrap()).await
+    };
+    add("none", "if-match", "*").await.refused(412, "PodmanAPIError");
+    add("1", "if-none-match", "*").await.ok();
+    let there = add("2", "if-none-match", "*").await.refused(412, "PodmanAPIError");
+    assert_eq!(there["message"], "there is a file already");
+    add("2", "if-match", "\"other\"").await.refused(412, "PodmanAPIError");
+    add("2", "if-match", "other").await.blames(&["If-Match"]);
+    let tag = client.get(&at("/info", "/x")).await.ok()["file"]["etag"].as_str().unwrap().to_owned();
+    add("3", "if-match", &tag).await.ok();
+    add("4", "if-match", &tag).await.refused(412, "PodmanAPIError");
+    assert_eq!(client.read_file("/x", &[]).await.text(), "3");
+
+    let moved = json!({"source": "/x", "destination": "/y"});
+    for (method, path, body) in [
+        ("DELETE", at("", "/x"), None),
+        ("POST", "/containers/c/files/move".into(), Some(moved)),
+        ("POST", "/containers/c/stop".into(), None),
+        ("DELETE", "/containers/c?force=true".into(), None),
+    ] {
+        for name in ["If-Match", "If-None-Match", "If-Unmodified-Since"] {
+            let request = client.request(method, &path).header("content-type", "application/json").header(name, "*");
+            let body = body.as_ref().map(ToString::to_string).unwrap_or_default();
+            let answer = client.send(request.body(whole(body)).unwrap()).await;
+            answer.blames(&[name]);
+        }
+    }
+    let since = [("if-unmodified-since", "Sat, 29 Oct 1994 19:43:31 GMT")];
+    client.write_file("/x", &since, "5").await.blames(&["If-Unmodified-Since"]);
+    assert_eq!(client.read_file("/x", &[]).await.text(), "3");
+    assert_eq!(client.status("c").await, "running");
+}
+
 #[tokio::test]
 async fn a_file_is_replaced_only_if_it_is_the_one() {
     let Story { client, .. } = &Story::begin().await;
     client.create_sleeping("c").await;
     let etag = |answer: &Value| answer["file"]["etag"].as_str().unwrap().to_owned();
-    let first = etag(&client.write_file("/x", &[("if-none-match", "*")], "1").await.ok());
-    client.write_file("/x", &[("if-none-match", "*")], "2").await.refused(412, "PodmanAPIError");
+    let written = client.write_file("/x", &[("if-none-match", "*")], "1").await;
+    let first = etag(&written.ok());
+    assert_eq!(written.header("etag"), Some(&*first));
+    let there = client.write_file("/x", &[("if-none-match", "*")], "2").await.refused(412, "PodmanAPIError");
+    assert_eq!(there["message"], "there is a file already");
     let second = etag(&client.write_file("/x", &[("if-match", &first)], "3").await.ok());
     client.write_file("/x", &[("if-match", &first)], "4").await.refused(412, "PodmanAPIError");
     client.write_file("/none", &[("if-match", "*")], "5").await.refused(412, "PodmanAPIError");

@@ -9,12 +9,13 @@ use poem_openapi::{ApiResponse, OpenApi};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use super::conditions::Conditions;
 use super::shape::{self, FilePut, FilePutResponse};
 use super::upload::{OctetStream, Upload};
 use crate::api::caller::{Caller, Files as FilesScope};
 use crate::api::{Context, Tag};
-use crate::domain::{ContainerPath, Details, Error, FileInfo, FileMode, FileOwner, Kind, Part, Result, Tags, TreePath};
-use crate::engine::{ChangingFiles, Expected, Files, Target, cut};
+use crate::domain::{ContainerPath, Details, Error, FileMode, FileOwner, Kind, Part};
+use crate::engine::{Files, Target, cut};
 use crate::policy::{Change, Read};
 
 pub struct Content(pub Context);
@@ -71,6 +72,19 @@ enum ContentResponse {
     ),
 }
 
+/// A file that was written.
+#[derive(ApiResponse)]
+enum WrittenResponse {
+    /// The file was written.
+    #[oai(status = 200)]
+    Written(
+        Json<FilePutResponse>,
+        /// Changes with the content.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
 /// What RFC 8187 leaves as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
 
@@ -106,7 +120,7 @@ impl Content {
     ) -> poem::Result<ContentResponse> {
         let mut wrong = Details::default();
         let path = wrong.take("path", ContainerPath::parse(&path));
-        let (if_match, if_none_match) = conditions(request, &mut wrong);
+        let conditions = Conditions::of(request, &mut wrong);
         let Some(path) = path else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         let grant = self.0.policy.container(who.principal(), who.scope(), Read, &name).await?;
@@ -114,10 +128,8 @@ impl Content {
         let mut files = self.0.engine.files(&grant).await?;
         let info = files.open(&path).await?;
         let tag = info.version.tag();
-        if if_match.is_some_and(|tags| !tags.contain_strongly(&tag)) {
-            return Err(not_this_one().into());
-        }
-        if if_none_match.is_some_and(|tags| tags.contain(&tag)) {
+        conditions.check_match(Some(&tag))?;
+        if conditions.rules_out(&tag) {
             return Ok(ContentResponse::NotModified(tag));
         }
         let range = range.0.filter(|_| if_range.0.is_none_or(|wanted| wanted == tag));
@@ -175,12 +187,12 @@ impl Content {
         #[oai(name = "If-None-Match")]
         _if_none_match: Header<Option<String>>,
         body: Upload<OctetStream>,
-    ) -> poem::Result<Json<FilePutResponse>> {
+    ) -> poem::Result<WrittenResponse> {
         let mut wrong = Details::default();
         let path = wrong.take("path", ContainerPath::parse(&path));
         let mode = wrong.take_optional("mode", mode.0, |mode| FileMode::parse(&mode));
         let owner = wrong.take_optional("owner", owner.0, |owner| FileOwner::parse(&owner));
-        let (if_match, if_none_match) = conditions(request, &mut wrong);
+        let conditions = Conditions::of(request, &mut wrong);
         let Some(path) = path else { return Err(wrong.into_error().into()) };
         wrong.finish()?;
         let asker = who.principal().noting(format!("file {}", path.as_str()));
@@ -188,57 +200,14 @@ impl Content {
         let _used = self.0.lifecycle.use_until_dropped(&grant);
         let mut charge = self.0.policy.charge(&grant, body.promised()).await?;
         let mut files = self.0.engine.changing_files(&grant).await?;
-        let expected = expected(&mut files, &path, if_match, if_none_match).await?;
+        let expected = conditions.expected(&mut files, &path).await?;
         let target = Target { path, mode, owner, expected };
         let mut count = 0;
         let (info, created) = files.write(&target, body.into_stream(&mut charge, &mut count)).await?;
         charge.keep(count).await?;
-        let path = target.path.as_str().into();
-        Ok(FilePutResponse::of(FilePut { path, created, size: info.size, etag: info.version.tag() }))
-    }
-}
-
-/// All lines of both headers: the parameters have only what is text, and the first of it, and a condition that is not
-/// understood must not be none.
-fn conditions(request: &poem::Request, wrong: &mut Details) -> (Option<Tags>, Option<Tags>) {
-    let mut tags = |name: &str| {
-        let lines: Vec<_> = request.headers().get_all(name).iter().map(|line| line.to_str()).collect();
-        if lines.is_empty() {
-            return None;
-        }
-        let text = lines.into_iter().collect::<std::result::Result<Vec<_>, _>>().map(|lines| lines.join(", "));
-        wrong.take(name, text.map_err(|_| "is no text".to_owned()).and_then(|text| Tags::parse(&text)))
-    };
-    (tags("If-Match"), tags("If-None-Match"))
-}
-
-fn not_this_one() -> Error {
-    Error::new(Kind::Precondition, "the file is not the one that the request names")
-}
-
-/// What must still stand there when the file is replaced, if it is as the request wants it now.
-async fn expected(
-    files: &mut ChangingFiles,
-    path: &ContainerPath,
-    if_match: Option<Tags>,
-    if_none_match: Option<Tags>,
-) -> Result<Expected> {
-    if if_match.is_none() && if_none_match.is_none() {
-        return Ok(Expected::Anything);
-    }
-    let path = TreePath::from(path);
-    let found: Option<FileInfo> = match files.look(&path, true).await {
-        Ok(info) => Some(info),
-        Err(error) if error.kind == Kind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    let tag = found.as_ref().map(|info| info.version.tag());
-    let matches = if_match.is_none_or(|tags| tag.as_ref().is_some_and(|tag| tags.contain_strongly(tag)));
-    let differs = if_none_match.is_none_or(|tags| tag.as_ref().is_none_or(|tag| !tags.contain(tag)));
-    match found {
-        _ if !(matches && differs) => Err(not_this_one()),
-        Some(info) => Ok(Expected::Version(info.version)),
-        None => Ok(Expected::Nothing),
+        let (path, etag) = (target.path.as_str().into(), info.version.tag());
+        let put = FilePut { path, created, size: info.size, etag: etag.clone() };
+        Ok(WrittenResponse::Written(FilePutResponse::of(put), etag))
     }
 }
 

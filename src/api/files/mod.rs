@@ -1,6 +1,7 @@
 //! Files inside a container, running or not.
 
 mod archive;
+mod conditions;
 mod content;
 mod seed;
 mod shape;
@@ -10,7 +11,7 @@ mod upload;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 
 use super::caller::{Caller, Files as FilesScope};
@@ -80,12 +81,19 @@ impl Files {
     #[oai(path = "/containers/:name/files", method = "post", operation_id = "addContainerFile")]
     async fn add(
         &self,
+        request: &poem::Request,
         who: Caller<FilesScope>,
         /// The container's name, or its id of 12 or 64 digits.
         name: Path<String>,
+        /// Only if there is a file and it is one of these: `ETag`s, or `*`. Else 412.
+        #[oai(name = "If-Match")]
+        _if_match: Header<Option<String>>,
+        /// Only if there is no file that is one of these; `*`: only if there is none. Else 412.
+        #[oai(name = "If-None-Match")]
+        _if_none_match: Header<Option<String>>,
         body: Strict<seed::AddFileRequest, true>,
     ) -> poem::Result<Json<seed::AddFileResponse>> {
-        seed::add(&self.0, &who, &name, body).await
+        seed::add(&self.0, request, &who, &name, body).await
     }
 
     /// Remove a file or a directory

@@ -2,9 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::stream;
+use poem::Request;
 use poem_openapi::payload::Json;
 use poem_openapi::{Enum, Object};
 
+use super::conditions::Conditions;
 use crate::api::Context;
 use crate::api::caller::{Caller, Files as FilesScope};
 use crate::api::json::Strict;
@@ -66,6 +69,7 @@ const MODE: FileMode = FileMode(0o644);
 /// Writes it.
 pub(super) async fn add(
     context: &Context,
+    request: &Request,
     who: &Caller<FilesScope>,
     name: &str,
     body: Strict<AddFileRequest, true>,
@@ -73,6 +77,7 @@ pub(super) async fn add(
     // The place of a large body is given back when the file is written.
     let Strict(body, _place) = body;
     let mut wrong = Details::default();
+    let conditions = Conditions::of(request, &mut wrong);
     let path = wrong.take("dest_path", ContainerPath::parse(&body.dest_path));
     let content = match body.encoding.unwrap_or(Encoding::Utf8) {
         Encoding::Utf8 => Some(body.content.into_bytes()),
@@ -90,7 +95,13 @@ pub(super) async fn add(
     let _using = context.lifecycle.use_until_dropped(&grant);
     let charge = context.policy.charge(&grant, size).await?;
     let file = FileWrite { path, content: content.into(), mode, owner };
-    context.engine.write_file(&grant, &file).await?;
+    if conditions.are_none() {
+        context.engine.write_file(&grant, &file).await?;
+    } else {
+        let mut files = context.engine.changing_files(&grant).await?;
+        let expected = conditions.expected(&mut files, &file.path).await?;
+        files.write(&file.target(expected), stream::iter([Ok(file.content.clone())])).await?;
+    }
     charge.keep(size).await?;
     Ok(AddFileResponse::of(FileWritten { dest_path: file.path.as_str().into(), size }))
 }

@@ -25,6 +25,13 @@ pub struct FileWrite {
     pub owner: FileOwner,
 }
 
+impl FileWrite {
+    /// The same for the agent.
+    pub fn target(&self, expected: Expected) -> Target {
+        Target { path: self.path.clone(), mode: Some(self.mode), owner: Some(self.owner), expected }
+    }
+}
+
 /// Podman's `X-Docker-Container-Path-Stat`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,12 +55,7 @@ impl Engine {
         if self.agent.is_none() {
             return self.write_account_file(grant, file, self.deadline()).await;
         }
-        let target = Target {
-            path: file.path.clone(),
-            mode: Some(file.mode),
-            owner: Some(file.owner),
-            expected: Expected::Anything,
-        };
+        let target = file.target(Expected::Anything);
         let content = stream::iter([Ok(file.content.clone())]);
         self.changing_files(grant).await?.write(&target, content).await.map(drop)
     }

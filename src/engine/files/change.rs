@@ -9,7 +9,7 @@ use super::visit::Visit;
 use super::{Files, meaning};
 use crate::domain::archive::{ArchiveReader, Piece};
 use crate::domain::{
-    ContainerPath, Error, FileEntry, FileInfo, FileKind, FileMode, FileOwner, FileVersion, Result, TreePath,
+    ContainerPath, Error, FileEntry, FileInfo, FileKind, FileMode, FileOwner, FileVersion, Kind, Result, TreePath,
 };
 use crate::engine::Engine;
 use crate::policy::grant::{Audited, ContainerGrant};
@@ -41,6 +41,18 @@ pub enum Expected {
     Nothing,
     /// This very file.
     Version(FileVersion),
+}
+
+impl Expected {
+    /// What a refusal for something else that stands there means.
+    fn in_its_words(self, error: Error) -> Error {
+        match self {
+            Self::Nothing if error.kind == Kind::Precondition => {
+                error.said(Kind::Precondition, "there is a file already")
+            }
+            _ => error,
+        }
+    }
 }
 
 /// What came out of an archive.
@@ -87,12 +99,12 @@ impl ChangingFiles {
             },
             token: rand::random(),
         });
-        self.files.visit.have_done(&ask).await?;
+        self.files.visit.have_done(&ask).await.map_err(|error| target.expected.in_its_words(error))?;
         while let Some(bytes) = content.next().await {
             // An error leaves the agent without the end of it, which takes it back.
             self.send(&bytes?).await?;
         }
-        self.files.have_info(&Ask::Finish).await
+        self.files.have_info(&Ask::Finish).await.map_err(|error| target.expected.in_its_words(error))
     }
 
     /// Removes a file, a link or a directory.
