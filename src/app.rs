@@ -10,9 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use poem::http::header;
-use poem::{Body, Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
+use poem::{Body, Endpoint, EndpointExt, Request, Response, Route, endpoint::make_sync, get};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -290,15 +289,16 @@ pub async fn serve(config: Config, source: Source, world: World, shutdown: impl 
 /// Every path the gateway knows.
 fn routes(context: Context, watch: Watch) -> Result<impl Endpoint> {
     // One copy, whoever is slow to take it.
-    let spec: Bytes = serde_json::to_vec_pretty(&document()?).map_err(Error::internal)?.into();
+    let spec = docs::Specification::new(&document()?)?;
     let auth = context.auth.clone();
     Ok(Route::new()
+        .at("/", make_sync(|request: Request| docs::door(&request)))
         .at("/docs", docs::endpoint())
         .at("/docs/*file", docs::endpoint())
         .at("/livez", get(make_sync(|_| probe("alive"))))
         .at("/readyz", get(operator::readiness(watch)))
         .at("/.well-known/jwks.json", get(make_sync(move |_| json(auth.public_keys().to_string()))))
-        .at(format!("{}{SPECIFICATION}", api::PREFIX), make_sync(move |_| json(spec.clone())))
+        .at(format!("{}{SPECIFICATION}", api::PREFIX), make_sync(move |request: Request| spec.answer(&request)))
         .nest(api::PREFIX, api::service(context))
         .map_to_response())
 }

@@ -1,9 +1,14 @@
-//! The documentation page: Swagger UI from our own files, under a policy that allows no inline script.
+//! The documentation: the document itself, and a page of it, Swagger UI from our own files, under a policy that allows no
+//! inline script.
+
+mod specification;
 
 use poem::http::{Method, StatusCode, header};
-use poem::{Endpoint, Request, Response, endpoint::make_sync};
+use poem::{Endpoint, Request, Response, Result, endpoint::make_sync};
 
 use crate::domain::{Error, Kind};
+
+pub use specification::Specification;
 
 /// Name, media type, content.
 const FILES: &[(&str, &str, &[u8])] = &[
@@ -23,9 +28,19 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 /// Changes with every release, so that browsers fetch the large files once for each.
 const ETAG: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "-5.35.0\"");
 
+/// What whoever opens the gateway's address finds: a person the page, a program where to go on.
+pub fn door(request: &Request) -> Result<Response> {
+    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    let is_browser = request.header(header::ACCEPT).is_some_and(|types| types.contains("text/html"));
+    if reads && is_browser {
+        return Ok(Response::builder().status(StatusCode::SEE_OTHER).header(header::LOCATION, "/docs").finish());
+    }
+    Err(Error::new(Kind::NoRoute, "there is no such path; the API is below /api/v1, a page about it at /docs").into())
+}
+
 /// Serves `/docs` and the files below it.
 pub fn endpoint() -> impl Endpoint {
-    make_sync(|request: Request| -> Result<Response, poem::Error> {
+    make_sync(|request: Request| -> Result<Response> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Error::new(Kind::Method("GET, HEAD".into()), "this path takes GET, HEAD").into());
         }

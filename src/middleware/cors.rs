@@ -4,6 +4,7 @@ use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use crate::config::Live;
+use crate::domain::{Error, Kind};
 
 /// Exact origins; none by default.
 pub struct Cors {
@@ -27,12 +28,17 @@ impl<E: Endpoint> Endpoint for WithCors<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let origin =
-            origin.filter(|origin| self.origins.get().iter().any(|known| known.as_bytes() == origin.as_bytes()));
+        let asked = request.headers().get(header::ORIGIN).cloned();
         let preflight = request.method() == Method::OPTIONS
             && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-            && origin.is_some();
+            && asked.is_some();
+        let is_known =
+            |origin: &HeaderValue| self.origins.get().iter().any(|known| known.as_bytes() == origin.as_bytes());
+        let origin = asked.filter(is_known);
+        if preflight && origin.is_none() {
+            // Its page learns nothing, its developer does.
+            return Err(Error::new(Kind::Forbidden, "no page of this origin may call: see http.cors_origins").into());
+        }
         let mut response = if preflight {
             StatusCode::NO_CONTENT.into_response()
         } else {

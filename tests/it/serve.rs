@@ -298,6 +298,10 @@ async fn browsers_are_told_whose_pages_may_call() {
     {
         for (method, preflight) in [("OPTIONS", true), ("GET", false)] {
             let answer = send(method, stranger, preflight).await;
+            if preflight {
+                let error = answer.refused(403, "PermissionError");
+                assert!(error["message"].as_str().unwrap().contains("http.cors_origins"), "{error}");
+            }
             assert_eq!(answer.header("access-control-allow-origin"), None, "{stranger}");
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::support::client::whole;
 use crate::support::gateway::program;
 use crate::support::{Site, Story};
 
@@ -55,6 +56,35 @@ async fn the_served_document_is_the_committed_one() {
     let served = story.client.anonymous().get("/openapi.json").await;
     assert_eq!((served.status, served.header("content-type")), (200, Some("application/json")));
     assert_eq!(served.json(), document());
+    // A program that looks often need not take it often.
+    let tag = served.header("etag").unwrap();
+    let again = |tag: &str| {
+        let request = story.client.anonymous().request("GET", "/openapi.json").header("if-none-match", tag);
+        request.body(whole("")).unwrap()
+    };
+    let known = story.client.send(again(&format!("\"other\", W/{tag}"))).await;
+    assert_eq!((known.status, known.body.len(), known.header("etag")), (304, 0, Some(tag)));
+    assert_eq!(known.header("cache-control"), Some("no-cache"));
+    assert_eq!(story.client.send(again("\"other\"")).await.json(), document());
+}
+
+/// Whoever opens the gateway's address is shown on: a person to the page, a program to where the API is.
+#[tokio::test]
+async fn the_door_leads_on() {
+    let story = Story::begin().await;
+    let visit = async |method: &str, accept: &str| {
+        let request = story.client.anonymous().request(method, "/").uri("/").header("accept", accept);
+        story.client.send(request.body(whole("")).unwrap()).await
+    };
+    for method in ["GET", "HEAD"] {
+        let browser = visit(method, "text/html,application/xhtml+xml,*/*;q=0.8").await;
+        assert_eq!((browser.status, browser.header("location")), (303, Some("/docs")));
+    }
+    for (method, accept) in [("GET", "*/*"), ("GET", "application/json"), ("POST", "text/html")] {
+        let error = visit(method, accept).await.refused(404, "PodmanAPIError");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("/api/v1") && message.contains("/docs"), "{message}");
+    }
 }
 
 #[test]
