@@ -4,8 +4,9 @@ use std::io::BufRead;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use serde_json::{Value, json};
 
-use super::{ConfigFile, Failure, load, print};
+use super::{ConfigFile, Failure, load, print, print_json};
 use crate::app::{self, Opened};
 use crate::domain::{Error, Kind, parse_timestamp_ms};
 use crate::store::{AuditFilter, Ended, Finding, Head, Noted, Report, Store, verify_copy};
@@ -23,6 +24,9 @@ pub(super) enum Command {
         /// A copy (audit.file) to check as well, and to compare the database with.
         #[arg(long, value_name = "FILE")]
         copy: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -30,6 +34,9 @@ pub(super) enum Command {
     List {
         #[command(flatten)]
         wanted: Wanted,
+        /// Says nothing more: each line is JSON.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -74,11 +81,11 @@ fn parse_head(text: &str) -> Result<Head, String> {
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Verify { heads, copy, file } => {
+        Command::Verify { heads, copy, json, file } => {
             let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
-            Ok(verify(&store, heads, copy).await?)
+            Ok(verify(&store, heads, copy, json).await?)
         }
-        Command::List { wanted, file } => {
+        Command::List { wanted, file, .. } => {
             let Opened { store, .. } = app::open(&load(&file)?, app::world()).await?;
             let Wanted { since, until, actor, verb, object, outcome, tenant, limit } = wanted;
             let filter = AuditFilter { since_ms: since, until_ms: until, actor, verb, object, outcome, tenant };
@@ -94,8 +101,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-async fn verify(store: &Store, heads: Vec<Head>, copy: Option<PathBuf>) -> Result<(), Error> {
-    let (mut noted, mut wrong) = (Noted::default(), 0);
+async fn verify(store: &Store, heads: Vec<Head>, copy: Option<PathBuf>, json: bool) -> Result<(), Error> {
+    let (mut noted, mut checked) = (Noted::default(), Vec::new());
     if let Some(path) = copy {
         let file = std::fs::File::open(&path);
         let file = file.map_err(|error| Error::new(Kind::NotFound, format!("{}: {error}", path.display())))?;
@@ -103,26 +110,39 @@ async fn verify(store: &Store, heads: Vec<Head>, copy: Option<PathBuf>) -> Resul
         let lines = std::io::BufReader::new(file).split(b'\n');
         let lines = lines.map(|line| line.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
         let (report, known) = verify_copy(lines)?;
-        wrong += told(&path.display().to_string(), &report)?;
+        checked.push((path.display().to_string(), report));
         noted = known;
     }
     heads.into_iter().for_each(|head| noted.add(head));
     let report = store.verify_audit(&noted).await?;
-    wrong += told("the database", &report)?;
-    for Head { chain, sequence, hash } in &report.heads {
-        print(&format!("{chain}:{sequence}:{hash}\n"))?;
-    }
-    if wrong == 0 {
-        Ok(())
+    let heads: Vec<String> = report.heads.iter().map(head_of).collect();
+    checked.push(("the database".to_owned(), report));
+    if json {
+        let checked: Vec<Value> = checked.iter().map(|(place, report)| as_json(place, report)).collect();
+        print_json(&json!({"checked": checked, "heads": heads}))?;
     } else {
-        Err(Error::new(Kind::Conflict, format!("the audit log is not whole: {wrong} finding(s)")))
+        checked.iter().try_for_each(|(place, report)| tell(place, report))?;
+        heads.iter().try_for_each(|head| print(&format!("{head}\n")))?;
+    }
+    match checked.iter().map(|(_, report)| report.findings.len()).sum::<usize>() {
+        0 => Ok(()),
+        wrong => Err(Error::new(Kind::Conflict, format!("the audit log is not whole: {wrong} finding(s)"))),
     }
 }
 
-fn told(place: &str, report: &Report) -> Result<usize, Error> {
+/// As `--head` takes it.
+fn head_of(Head { chain, sequence, hash }: &Head) -> String {
+    format!("{chain}:{sequence}:{hash}")
+}
+
+fn tell(place: &str, report: &Report) -> Result<(), Error> {
     for Finding { chain, what } in &report.findings {
         print(&format!("{place}: chain {chain}: {what}\n"))?;
     }
-    print(&format!("{place}: {} rows, {} finding(s)\n", report.rows, report.findings.len()))?;
-    Ok(report.findings.len())
+    print(&format!("{place}: {} rows, {} finding(s)\n", report.rows, report.findings.len()))
+}
+
+fn as_json(place: &str, report: &Report) -> Value {
+    let findings = report.findings.iter().map(|Finding { chain, what }| json!({"chain": chain, "message": what}));
+    json!({"place": place, "rows": report.rows, "findings": findings.collect::<Vec<_>>()})
 }

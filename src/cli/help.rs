@@ -12,7 +12,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("serve", "--config /etc/podgate/podgate.toml"),
     ("migrate", "--config /etc/podgate/podgate.toml"),
     ("openapi", "> podgate-v1.json"),
-    ("check-config", "--config podgate.toml.new && systemctl reload podgate"),
+    (
+        "check-config",
+        "--config podgate.toml.new && mv podgate.toml.new /etc/podgate/podgate.toml && systemctl reload podgate",
+    ),
     ("doctor", "--json"),
     (
         "forward",
@@ -25,7 +28,7 @@ const EXAMPLES: &[(&str, &str)] = &[
         "acme --image 'docker.io/library/python:3*' --alias py=docker.io/library/python:3.12 --quota containers=50",
     ),
     ("tenant allow", "acme --profile gpu --quota memory_bytes=17179869184"),
-    ("tenant disallow", "acme docker.io/library/debian:latest"),
+    ("tenant disallow", "acme --image docker.io/library/debian:latest --profile gpu --quota memory_bytes"),
     ("tenant delete", "acme"),
     ("tenant list", "--json"),
     ("tenant show", "acme --json"),

@@ -9,7 +9,7 @@ use super::{ConfigFile, Failure, announce, announce_end, ended, load, print, pri
 use crate::app::{self, Opened};
 use crate::config::Config;
 use crate::domain::{Error, ImagePattern, ImageRef, ImageRequest, Kind, Resource, Tenant, TenantLimit, TenantSlug};
-use crate::store::{ImagePolicy, Object, Store, TenantMeans, Usage};
+use crate::store::{Allowed, ImagePolicy, Object, Store, TenantMeans, Usage};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -33,14 +33,16 @@ pub(super) enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Take an image from a tenant's list. Containers made from it stay.
+    /// Take from a tenant what `allow` gave it; quotas and limits are the configuration's again. Containers that it has stay.
     Disallow {
         /// The tenant.
         #[arg(value_parser = TenantSlug::parse)]
         slug: TenantSlug,
-        /// A full reference, as `show` prints it.
+        /// The same as --image.
         #[arg(value_parser = ImagePattern::parse)]
-        image: ImagePattern,
+        image: Option<ImagePattern>,
+        #[command(flatten)]
+        taken: Taken,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -96,6 +98,42 @@ pub(super) struct Means {
     /// container_memory_bytes, container_cpu_millis, container_pids. Repeatable.
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = parse_limit)]
     limits: Vec<(TenantLimit, i64)>,
+}
+
+#[derive(clap::Args)]
+pub(super) struct Taken {
+    /// A full reference or a pattern, as `show` prints it. Repeatable.
+    #[arg(long = "image", value_name = "REFERENCE", value_parser = ImagePattern::parse)]
+    images: Vec<ImagePattern>,
+    /// A short name. Repeatable.
+    #[arg(long = "alias", value_name = "NAME", value_parser = ImageRequest::parse)]
+    aliases: Vec<ImageRequest>,
+    /// A profile. Repeatable.
+    #[arg(long = "profile", value_name = "NAME")]
+    profiles: Vec<String>,
+    /// What a quota is of: containers. Repeatable.
+    #[arg(long = "quota", value_name = "RESOURCE", value_parser = str::parse::<Resource>)]
+    quotas: Vec<Resource>,
+    /// A limit's name: burst. Repeatable.
+    #[arg(long = "limit", value_name = "NAME", value_parser = str::parse::<TenantLimit>)]
+    limits: Vec<TenantLimit>,
+}
+
+impl Taken {
+    /// One by one.
+    fn all(self) -> Vec<Allowed> {
+        let Self { images, aliases, profiles, quotas, limits } = self;
+        let images = images.into_iter().map(Allowed::Image);
+        let aliases = aliases.into_iter().map(Allowed::Alias);
+        let profiles = profiles.into_iter().map(Allowed::Profile);
+        let quotas = quotas.into_iter().map(Allowed::Quota);
+        images.chain(aliases).chain(profiles).chain(quotas).chain(limits.into_iter().map(Allowed::Limit)).collect()
+    }
+}
+
+/// Said where a change changes nothing.
+fn nothing() -> Failure {
+    Error::invalid("say what: --image, --alias, --profile, --quota or --limit").into()
 }
 
 fn parse_limit(text: &str) -> Result<(TenantLimit, i64), String> {
@@ -154,23 +192,33 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             means.check(&load(&file)?)?;
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
+            if !means.any() {
+                return Err(nothing());
+            }
             let entry = announce(&store, "changeTenant", Object::from(&tenant)).await?;
             ended(&store, &entry, store.add_means(&tenant, &means.wanted(), &entry).await).await?;
+            print(&format!("tenant {slug} changed\n"))?;
         }
-        Command::Disallow { slug, image, file } => {
+        Command::Disallow { slug, image, mut taken, file } => {
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
-            let entry = announce(&store, "changeTenant", Object::from(&tenant)).await?;
-            if !ended(&store, &entry, store.disallow_image(&tenant, &image, &entry).await).await? {
-                return Err(Error::new(Kind::NotFound, format!("{image} is not on the list of {slug}")).into());
+            taken.images.extend(image);
+            let taken = taken.all();
+            if taken.is_empty() {
+                return Err(nothing());
             }
+            let entry = announce(&store, "changeTenant", Object::from(&tenant)).await?;
+            ended(&store, &entry, store.disallow(&tenant, &taken, &entry).await).await?;
+            print(&format!("tenant {slug} changed\n"))?;
         }
         Command::Delete { slug, no_wait, file } => {
             let store = open(&file).await?;
             let tenant = existing(&store, &slug).await?;
             let entry = announce_end(&store, "deleteTenant", Object::from(&tenant)).await?;
             ended(&store, &entry, store.mark_deleting(&tenant, &entry).await).await?;
-            if !no_wait {
+            if no_wait {
+                print(&format!("tenant {slug} is being deleted; a running gateway takes away what it owns\n"))?;
+            } else {
                 wait_until_gone(&store, &tenant).await?;
             }
         }

@@ -12,6 +12,7 @@ mod audit;
 mod backup;
 mod census;
 mod containers;
+mod disallow;
 mod events;
 mod examine;
 mod expiry;
@@ -55,6 +56,7 @@ pub use audit::{
 pub use backup::{RestoreOptions, Restored, Scratch};
 pub use census::Census;
 pub use containers::{Container, Promised, State};
+pub use disallow::Allowed;
 pub use events::Event;
 pub use foreign::{ForeignAccess, ForeignToken};
 pub use idempotency::{Claimed, KeyClaim, KeyedRequest};

@@ -140,16 +140,6 @@ impl Store {
         write_means(conn, tenant, means).await
     }
 
-    /// Takes a reference from a tenant's list. Containers made from it stay.
-    pub async fn disallow_image(&self, tenant: &Tenant, reference: &ImagePattern, _entry: &Entry) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM tenant_images WHERE tenant_id = $1 AND reference = $2")
-            .bind(&tenant.id)
-            .bind(reference.as_str())
-            .execute(&self.pool)
-            .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
     /// A tenant by name.
     pub async fn tenant(&self, slug: &TenantSlug) -> Result<Option<Tenant>> {
         let id: Option<String> = sqlx::query_scalar("SELECT id FROM tenants WHERE slug = $1")
@@ -276,7 +266,7 @@ impl Store {
 }
 
 /// Whether there is something to change, in this transaction.
-async fn stays(conn: &mut AnyConnection, tenant: &Tenant) -> Result<()> {
+pub(super) async fn stays(conn: &mut AnyConnection, tenant: &Tenant) -> Result<()> {
     let deleting: Option<i64> =
         sqlx::query_scalar("SELECT deleting FROM tenants WHERE id = $1").bind(&tenant.id).fetch_optional(conn).await?;
     if deleting == Some(0) { Ok(()) } else { Err(Error::new(Kind::Conflict, "this tenant is being deleted")) }

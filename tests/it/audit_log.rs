@@ -30,6 +30,26 @@ fn head(site: &Site) -> String {
     site.run(&["audit", "verify"], "").succeeded().lines().last().unwrap().to_owned()
 }
 
+#[test]
+fn a_check_is_json_where_asked() {
+    let site = Site::new();
+    site.run(&["tenant", "create", "acme"], "").succeeded();
+    let end = head(&site);
+    let run = |arguments: &[&str]| {
+        let done = site.run(&[&["audit"], arguments].concat(), "");
+        (done.code, done.stdout)
+    };
+    let (code, said) = run(&["verify", "--json"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &said["heads"]), (0, &json!([end])));
+    assert_eq!(said["checked"][0]["place"], "the database");
+    assert!(said["checked"][0]["rows"].as_u64() > Some(0) && said["checked"][0]["findings"] == json!([]), "{said}");
+    let (code, said) = run(&["verify", "--json", "--head", "absent:1:00"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &said["checked"][0]["findings"][0]["chain"]), (1, &json!("absent")), "{said}");
+    assert_eq!(run(&["list", "--json"]), run(&["list"]));
+}
+
 async fn tampered(site: Site) {
     for number in 0..6 {
         site.run(&["tenant", "create", &format!("t{number}")], "").succeeded();

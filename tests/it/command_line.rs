@@ -114,6 +114,38 @@ fn lists_and_tenants_are_json_where_asked() {
     assert_eq!((wrong.code, &parsed(&wrong.stdout)["mistakes"][0]["key"]), (64, &json!("log.format")));
 }
 
+/// What was allowed can be taken away again, all that is named or nothing.
+#[test]
+fn what_a_tenant_was_allowed_is_taken_from_it() {
+    let site = Site::new().set("profiles.gpu.max_ports", 1);
+    let tenant = site.tenant_with(&[&format!("--image={ALPINE}"), &format!("--alias=a={ALPINE}")]);
+    let slug = tenant.slug.as_str();
+    let run = |verb: &str, arguments: &[&str]| site.run(&[&["tenant", verb, slug], arguments].concat(), "");
+    let given = ["--profile=gpu", "--quota=containers=3", "--limit=burst=7"];
+    assert_eq!(run("allow", &given).succeeded(), format!("tenant {slug} changed\n"));
+    for verb in ["allow", "disallow"] {
+        let nothing = run(verb, &[]);
+        assert!(nothing.code == 1 && nothing.stderr.contains("--profile"), "{}", nothing.stderr);
+    }
+    let shown = || parsed(&run("show", &["--json"]).succeeded());
+    let before = shown();
+    let absent = run("disallow", &["--profile=gpu", "--quota=containers", "--limit=container_pids"]);
+    assert!(absent.code == 1 && absent.stderr.contains("no limit container_pids of its own"), "{}", absent.stderr);
+    assert_eq!(shown(), before, "all or nothing");
+    let image = format!("--image={ALPINE}");
+    let taken = [&*image, "--alias=a", "--profile=gpu", "--quota=containers", "--limit=burst"];
+    assert_eq!(run("disallow", &taken).succeeded(), format!("tenant {slug} changed\n"));
+    let after = shown();
+    assert_eq!([&after["images"], &after["profiles"]], [&json!([]), &json!([])]);
+    assert_eq!([&after["aliases"], &after["limits"]], [&json!({}), &json!({})]);
+    assert_ne!(after["quotas"][0]["limit"], 3, "the configuration's again");
+    for wrong in [["disallow", slug, "--quota=nonsense"], ["disallow", slug, "--limit=nonsense"]] {
+        assert_eq!(site.run(&[&["tenant"], &wrong[..]].concat(), "").code, 2);
+    }
+    let deleted = run("delete", &["--no-wait"]).succeeded();
+    assert!(deleted.contains("is being deleted"), "{deleted}");
+}
+
 /// What a script keeps of an output that could not be written is half of it, and it has to hear so.
 #[test]
 fn an_output_that_cannot_be_written_is_a_failure() {
