@@ -296,6 +296,15 @@ impl Operation {
         !self.body_types.is_empty()
     }
 
+    /// What is said of a body where none is taken: whoever sent one may have meant the query.
+    pub fn no_body(&self) -> Error {
+        let names: Vec<String> = self.query.names().map(|name| format!("?{name}=")).collect();
+        Error::invalid(match &names[..] {
+            [] => "this operation takes no body".to_owned(),
+            names => format!("this operation takes no body; its parameters are in the query: {}", names.join(", ")),
+        })
+    }
+
     /// The syntax that is the same for everybody: the query, the headers that mean something, and the body's type.
     pub fn check(&self, request: &Request) -> Result<()> {
         self.query.check(request.uri().query().unwrap_or_default())?;

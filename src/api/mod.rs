@@ -57,7 +57,7 @@ use crate::policy::Policy;
 use crate::store::Store;
 use crate::streams::Streams;
 
-pub use json::{BodyLimits, no_body};
+pub use json::{BodyLimits, has_body};
 pub use large::LargeBodies;
 pub use terminal::Terminals;
 

@@ -36,6 +36,11 @@ impl Parameters {
         described.chain(more).map(|parameter| Parameter::read(&parameter, document)).collect::<Result<_>>().map(Self)
     }
 
+    /// What may be there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|parameter| parameter.name.as_str())
+    }
+
     /// Tells all that is wrong with a query. What is of the right type and still wrong only where something else is:
     /// else `domain` tells it.
     pub fn check(&self, query: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use crate::api::caller::Recognised;
 use crate::api::contract::{Contract, Found, refusal};
-use crate::api::{PREFIX, error, no_body};
+use crate::api::{PREFIX, error, has_body};
 use crate::domain::Error;
 
 /// Holds paths, methods, queries and body types against the document.
@@ -30,8 +30,8 @@ impl<E: Endpoint> Endpoint for Checked<E> {
     async fn call(&self, mut request: Request) -> Result<Response> {
         check_head(request.headers())?;
         // What an operation does not take is refused, not left unread: it was meant to change something.
-        if request.uri().path().starts_with(PREFIX) && !check(&request)? {
-            no_body(&mut request).await?;
+        if request.uri().path().starts_with(PREFIX) && !check(&request)? && has_body(&mut request).await? {
+            return Err(no_body(&request).into());
         }
         self.0.call(request).await.map(IntoResponse::into_response)
     }
@@ -49,6 +49,15 @@ fn check_head(headers: &HeaderMap) -> Result<(), Error> {
     match headers.get(header::HOST) {
         Some(host) if !is_host(host.as_bytes()) => Err(Error::invalid("the Host header names no host")),
         _ => Ok(()),
+    }
+}
+
+/// What is said of a body where none is taken.
+fn no_body(request: &Request) -> Error {
+    let contract: Option<&Arc<Contract>> = request.extensions().get();
+    match contract.map(|contract| contract.find(request.method(), request.uri().path())) {
+        Some(Found::Operation(operation, _)) => operation.no_body(),
+        _ => error::no_route(),
     }
 }
 

@@ -173,6 +173,30 @@ async fn a_body_has_a_size_and_a_type() {
     client.call("POST", "/containers/x/start", None).await.ok();
 }
 
+/// Whoever sent parameters as JSON is told where they belong.
+#[tokio::test]
+async fn a_body_where_none_is_taken_is_shown_to_the_query() {
+    let Story { client, .. } = &Story::begin().await;
+    for (method, path, body, words) in [
+        (
+            "POST",
+            "/containers/x/stop",
+            json!({"timeout": 1}),
+            "this operation takes no body; its parameters are in the query: ?timeout=",
+        ),
+        (
+            "DELETE",
+            "/containers/x",
+            json!({"force": true}),
+            "this operation takes no body; its parameters are in the query: ?force=",
+        ),
+        ("POST", "/containers/x/start", json!({"timeout": 1}), "this operation takes no body"),
+    ] {
+        let error = client.call(method, path, Some(body)).await.refused(400, "ValidationError");
+        assert_eq!(error["message"], words);
+    }
+}
+
 #[tokio::test]
 async fn methods_and_paths_are_those_of_the_document() {
     let story = Story::begin().await;
