@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::recent::Recent;
 use crate::config;
-use crate::domain::Result;
+use crate::domain::{Error, Kind, Result};
 use crate::limit::{Limiter, address_key};
 
 /// How many pairs of account and address are remembered.
@@ -53,10 +53,10 @@ impl Attempts {
     /// One more. `RateLimited` if it is one too many.
     pub fn one(&self, username: &str, address: IpAddr) -> Result<Attempt> {
         let pair = (name(username), address_key(address));
-        self.addresses.spend(&pair.1).1?;
-        self.pairs.spend(&pair).1?;
+        self.addresses.spend(&pair.1).1.map_err(too_many)?;
+        self.pairs.spend(&pair).1.map_err(too_many)?;
         if self.known.get(&pair).is_none() {
-            self.accounts.spend(&pair.0).1?;
+            self.accounts.spend(&pair.0).1.map_err(too_many)?;
         }
         Ok(Attempt { pair })
     }
@@ -71,6 +71,16 @@ impl Attempts {
         self.addresses.forget_idle();
         self.pairs.forget_idle();
         self.accounts.forget_idle();
+    }
+}
+
+/// Says of what there were too many: whoever signs in asks for nothing else.
+fn too_many(error: Error) -> Error {
+    match error.kind {
+        Kind::OverBudget(budget) => {
+            error.said(Kind::OverBudget(budget), format!("too many sign-ins; retry in {} s", budget.reset))
+        }
+        _ => error,
     }
 }
 

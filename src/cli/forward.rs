@@ -25,6 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use url::{Position, Url};
 
 use super::{Failure, print, told_to_end};
+use crate::api::PREFIX;
 use crate::domain::{Error, Kind, Result};
 use crate::outgoing::Dialer;
 
@@ -49,7 +50,7 @@ pub(super) struct Forward {
     /// A port of this machine's loopback and one inside; 0 takes a port that is free. Repeatable.
     #[arg(required = true, value_name = "LOCAL:PORT", value_parser = pair)]
     ports: Vec<(u16, u16)>,
-    /// The gateway. Without: what PODGATE_URL says, else http://127.0.0.1:5000.
+    /// The gateway, with or without /api/v1. Without this: what PODGATE_URL says, else http://127.0.0.1:5000.
     #[arg(long)]
     url: Option<Url>,
     /// File that holds a token or an API key. Without: what PODGATE_TOKEN says.
@@ -130,6 +131,11 @@ impl Gateway {
             Some(url) => url,
             None => from_variable().parse().map_err(|error| wrong(format!("PODGATE_URL: {error}")))?,
         };
+        let mut url = url;
+        // The API's own address is the one that people have at hand.
+        if let Some(base) = url.path().trim_end_matches('/').strip_suffix(PREFIX).map(str::to_owned) {
+            url.set_path(&base);
+        }
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong(format!("{url} is neither http nor https")));
         }
@@ -211,7 +217,7 @@ impl Gateway {
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| why(error.to_string()))?;
         tokio::spawn(connection.with_upgrades());
         let base = self.url.path().trim_end_matches('/');
-        let mut request = Request::get(format!("{base}/api/v1/{path}"))
+        let mut request = Request::get(format!("{base}{PREFIX}/{path}"))
             .header(header::HOST, &self.url[Position::BeforeHost..Position::AfterPort])
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
         if let Some(key) = websocket_key {

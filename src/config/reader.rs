@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
@@ -36,7 +37,7 @@ impl Reader {
             Ok(value) => value,
             Err(error) => {
                 for each in error {
-                    self.mistake(key, &each.kind);
+                    self.mistake(key, in_words(&each.kind));
                 }
                 self.defaults.extract_inner(key).unwrap_or_default()
             }
@@ -45,7 +46,7 @@ impl Reader {
 
     /// The value of `key`, or what is wrong with it.
     pub(super) fn try_get<T: DeserializeOwned>(&self, key: &str) -> Result<T, String> {
-        self.merged.extract_inner(key).map_err(|error| error.kind.to_string())
+        self.merged.extract_inner(key).map_err(|error| in_words(&error.kind))
     }
 
     /// The keys of a table that the operator fills.
@@ -98,6 +99,20 @@ impl Reader {
             Some(config) if self.mistakes.is_empty() => Ok(config),
             _ => Err(Mistakes(self.mistakes)),
         }
+    }
+}
+
+/// What is wrong with a value, for who knows no Rust.
+fn in_words(kind: &Kind) -> String {
+    let (Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected)) = kind else { return kind.to_string() };
+    match expected.as_str() {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "must be a whole number from 0".into(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "must be a whole number".into(),
+        "f32" | "f64" => "must be a number".into(),
+        "a boolean" | "bool" => "must be true or false".into(),
+        "a string" | "string" => "must be a text in quotes".into(),
+        "a sequence" => "must be an array".into(),
+        _ => kind.to_string(),
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::annotations::Annotations;
 use super::spec::{CONTAINER, INSTALLATION, VISITOR, own_label, own_labels};
+use super::state::PAUSED;
 use super::{Deadline, Engine, Image, PROBE_PATIENCE, agent, failure};
 use crate::domain::{EngineId, Kind, Result, Signal};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
@@ -165,11 +166,15 @@ impl Engine {
         self.start(grant, deadline.extended(patience)).await
     }
 
-    /// Freezes its processes. `Conflict` if it does not run.
+    /// Freezes its processes. `Conflict` if it does not run, or is paused.
     pub async fn pause(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
         let call = async { container.pause().await.map_err(failure::of_client) };
-        self.change(grant, deadline, self.timed("POST containers/{id}/pause", call)).await
+        let outcome = self.change(grant, deadline, self.timed("POST containers/{id}/pause", call)).await;
+        outcome.map_err(|error| match &*error.message {
+            PAUSED => error.said(Kind::Conflict, "the container is paused already"),
+            _ => error,
+        })
     }
 
     /// Thaws its processes. `Conflict` if it is not paused.

@@ -12,6 +12,9 @@ const IMPROPER: &[&str] = &[
     "cannot exec in a container that is not running",
 ];
 
+/// Said where what was asked for needs a container that is not paused.
+pub(super) const PAUSED: &str = "the container is paused; unpause it first";
+
 impl Engine {
     /// Has the processes of a paused container go on, for frozen they neither end nor die: Podman sends the signal, waits
     /// for the end in vain, and forgets that the container is paused (4.3.1 and 5.4.2).
@@ -52,7 +55,7 @@ impl Engine {
 /// None where the state says nothing, such as of one that runs by now.
 fn message(word: &str) -> Option<&'static str> {
     Some(match word {
-        "paused" => "the container is paused; unpause it first",
+        "paused" => PAUSED,
         "stopping" => "the container is stopping; wait for its end",
         "removing" => "the container is being removed",
         "created" | "initialized" => "the container is not running: it was not started yet",

@@ -48,7 +48,7 @@ async fn right_and_wrong_passwords_run_out_alike() {
         }
     }
     words.dedup();
-    assert_eq!(words.len(), 1, "{words:?}");
+    assert_eq!(words, ["too many sign-ins; retry in N s"]);
     // Nobody else is concerned: the account from elsewhere, other accounts from there.
     from("192.0.2.4", &story.client, &login, PASSWORD).await.ok();
     from("192.0.2.1", &story.client, &story.tenant.login("other"), PASSWORD).await.refused(401, "AuthenticationError");

@@ -47,6 +47,8 @@ fn every_mistake_is_told_at_once() {
             assert_eq!(named, 1, "{command} names {key} once: {}", refused.stderr);
         }
         assert!(refused.stderr.contains("13 mistake"), "{}", refused.stderr);
+        let number = "http.max_body_bytes: must be a whole number from 0";
+        assert!(refused.stderr.contains(number), "{}", refused.stderr);
         assert!(!refused.stderr.contains("in use") && !refused.stderr.contains("listening"), "{}", refused.stderr);
     }
     assert!(!site.data("").exists(), "nothing was made");

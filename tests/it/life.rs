@@ -170,7 +170,7 @@ async fn a_refusal_says_the_state() {
     refused("later", "exec", json!({"command": "true"}), "not started yet").await;
     act(client, "c", "pause").await;
     refused("c", "start", json!(null), "is paused; unpause it").await;
-    refused("c", "pause", json!(null), "is paused").await;
+    refused("c", "pause", json!(null), "is paused already").await;
     refused("c", "exec", json!({"command": "true"}), "is paused; unpause it").await;
     act(client, "c", "stop?timeout=0").await;
     refused("c", "pause", json!(null), "is not running").await;

@@ -111,16 +111,16 @@ async fn a_port_of_this_machine_leads_there() {
     serves(&story.client, "web", json!({})).await;
     let token = story.client.token.clone().unwrap();
     let url = format!("http://{}", story.client.address);
-    let forward = |token: &str, container: &str| {
+    let forward = |token: &str, container: &str, url: &str| {
         let mut command = program();
         command
-            .args(["forward", "--url", &url, container, "0:8080", "0:9"])
+            .args(["forward", "--url", url, container, "0:8080", "0:9"])
             .env("PODGATE_TOKEN", token)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
     };
-    let mut running = forward(&token, "web").spawn().unwrap();
+    let mut running = forward(&token, "web", &url).spawn().unwrap();
     let mut said = BufReader::new(running.stdout.take().unwrap()).lines();
     let line = said.next().unwrap().unwrap();
     let (address, rest) = line.split_once(' ').unwrap();
@@ -155,14 +155,15 @@ async fn a_port_of_this_machine_leads_there() {
     // A key that may open tunnels and look at nothing will do.
     let made = story.client.post("/api-keys", json!({"name": "tunnels", "scopes": ["exec"]})).await.ok();
     let key = made["api_key"]["key"].as_str().unwrap();
-    let mut running = forward(key, "web").spawn().unwrap();
+    // People have the API's own address at hand.
+    let mut running = forward(key, "web", &format!("{url}/api/v1/")).spawn().unwrap();
     let line = BufReader::new(running.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     let page = page(line.split_once(' ').unwrap().0.to_owned()).await.unwrap();
     assert!(page.ends_with("hello from inside\n"), "{page}");
     running.kill().unwrap();
     running.wait().unwrap();
     for (token, container, why) in [("x", "web", "401"), (token.as_str(), "nothing", "404")] {
-        let done = forward(token, container).output().unwrap();
+        let done = forward(token, container, &url).output().unwrap();
         let complained = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.code() == Some(1) && complained.contains(why), "{complained}");
     }

@@ -21,6 +21,9 @@ const MAX_ENTRIES: u64 = 1_000_000;
 /// What packs files tightly, by how it begins.
 const COMPRESSED: &[&[u8]] = &[b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"];
 
+/// Said of such an archive.
+const COMPRESSED_BEGINNING: &str = "a compressed beginning; only plain tar is taken";
+
 /// Takes an archive apart as it comes. After an error it is of no more use.
 #[derive(Default)]
 pub struct ArchiveReader {
@@ -101,8 +104,8 @@ impl ArchiveReader {
                 }
                 State::Header => {
                     let Some(block) = self.waiting.first_chunk::<BLOCK>() else { return Ok(None) };
-                    if self.entries == 0 && COMPRESSED.iter().any(|begins| block.starts_with(begins)) {
-                        return Err("a compressed beginning; only plain tar is taken".into());
+                    if self.is_compressed() {
+                        return Err(COMPRESSED_BEGINNING.into());
                     }
                     let header = Header::read(block)?;
                     self.waiting.advance(BLOCK);
@@ -122,7 +125,17 @@ impl ArchiveReader {
 
     /// Whether it came to its end: one that was cut is none.
     pub fn finish(&self) -> Result<(), String> {
-        if self.state == State::End { Ok(()) } else { Err("no end".into()) }
+        match self.state {
+            State::End => Ok(()),
+            // Packed tightly, it may be shorter than the first block of what it holds.
+            State::Header if self.is_compressed() => Err(COMPRESSED_BEGINNING.into()),
+            _ => Err("no end".into()),
+        }
+    }
+
+    /// At its first header.
+    fn is_compressed(&self) -> bool {
+        self.entries == 0 && COMPRESSED.iter().any(|begins| self.waiting.starts_with(begins))
     }
 
     fn take(&mut self, header: Header) -> Result<Option<FileEntry>, String> {

@@ -265,3 +265,18 @@ proptest! {
         }
     }
 }
+
+/// Packed tightly, a script or two are less than one block.
+#[test]
+fn what_is_compressed_is_told_so_however_small() {
+    for begins in [&b"\x1f\x8b\x08\0"[..], b"\x28\xb5\x2f\xfd\0", b"BZh9"] {
+        for length in [begins.len(), 100, 511, 512, 5000] {
+            let mut archive = begins.to_vec();
+            archive.resize(length.max(begins.len()), 7);
+            for piece in [1, 100, 10_000] {
+                assert!(read(&archive, piece).unwrap_err().contains("compressed"), "{length} in pieces of {piece}");
+            }
+        }
+    }
+    assert_eq!(read(b"no tar", 100).unwrap_err(), "no end");
+}
