@@ -18,8 +18,8 @@ pub struct Events(pub Context);
 #[derive(Object)]
 #[oai(skip_serializing_if_is_none, example)]
 struct ContainerEvent {
-    /// `created`, `started`, `restarted`, `paused`, `unpaused`, `died` (its main process ended, for whatever reason),
-    /// `stopped` (at somebody's wish), `expired` or `removed`.
+    /// `created`, `started`, `restarted`, `paused`, `unpaused`, `died` (its main process ended; not told of one that
+    /// is restarted, removed or expires while it runs), `stopped` (at somebody's wish), `expired` or `removed`.
     #[oai(rename = "type")]
     kind: String,
     /// The container's name.
