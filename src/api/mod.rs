@@ -24,6 +24,7 @@ mod large;
 mod logs;
 mod model;
 pub mod oauth;
+mod offer;
 mod parameter;
 mod ports;
 mod query;

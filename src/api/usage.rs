@@ -5,7 +5,9 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::caller::{Caller, ContainersRead};
+use super::offer::{ProfileItem, ShareItem};
 use super::{Context, Tag};
+use crate::policy::{Offer, Shared};
 
 pub struct Usage(pub Context);
 
@@ -36,12 +38,17 @@ struct UsageResponse {
     usage: Vec<ResourceUsage>,
     /// What the host cannot enforce, in words.
     not_enforced: Vec<String>,
+    /// The profiles that a container may name.
+    profiles: Vec<ProfileItem>,
+    /// The shares that a container may mount, by the name that `volumes` has.
+    shares: Vec<ShareItem>,
 }
 
 impl Example for UsageResponse {
     fn example() -> Self {
         let usage = vec![ResourceUsage { resource: "containers".into(), limit: 20, used: 3 }];
-        Self { success: true, usage, not_enforced: vec![DISK.into()] }
+        let shares = vec![ShareItem { name: "datasets".into(), read_only: true }];
+        Self { success: true, usage, not_enforced: vec![DISK.into()], profiles: vec![ProfileItem::sample()], shares }
     }
 }
 
@@ -54,13 +61,21 @@ impl Usage {
     /// Read quotas and usage
     ///
     /// What the caller's tenant may have in all, and has. Memory, CPUs and processes count as promised to containers;
-    /// stored bytes as last measured.
+    /// stored bytes as last measured. And what one container may have: by profile, as far as the tenant's own limits go.
     #[oai(path = "/usage", method = "get", operation_id = "getUsage")]
     async fn usage(&self, who: Caller<ContainersRead>) -> poem::Result<Json<UsageResponse>> {
         let usage = self.0.policy.usage(who.principal()).await?;
         let usage = usage.into_iter().map(ResourceUsage::from);
         let lacks = self.0.engine.host().lacks().into_iter().chain([DISK]);
         let not_enforced = lacks.map(str::to_owned).collect();
-        Ok(Json(UsageResponse { success: true, usage: usage.collect(), not_enforced }))
+        let Offer { profiles, shares } = self.0.policy.offer(who.principal()).await?;
+        let shares = shares.into_iter().map(|(name, Shared { read_only })| ShareItem { name, read_only });
+        Ok(Json(UsageResponse {
+            success: true,
+            usage: usage.collect(),
+            not_enforced,
+            profiles: profiles.into_iter().map(|(name, profile)| ProfileItem::of(name, profile)).collect(),
+            shares: shares.collect(),
+        }))
     }
 }

@@ -7,6 +7,7 @@ mod admission;
 mod charge;
 pub mod grant;
 mod intent;
+mod offer;
 mod places;
 pub mod spec;
 
@@ -25,6 +26,7 @@ pub use admission::{CreateRequest, LimitsRequest, PortRequest};
 pub use charge::Charge;
 use grant::{Audited, ContainerGrant, CreateGrant, ImageGrant, TenantGrant, VolumeGrant};
 pub use intent::{Change, Clear, Intent, Read, Remove, Stop};
+pub use offer::{Offer, Shared};
 pub use places::Place;
 use places::{Full, Places};
 use spec::USER_IDS;

@@ -331,6 +331,44 @@ async fn who_writes_on_beyond_the_quota_is_stopped() {
     client.create_with("another", json!({})).await;
 }
 
+/// Whoever writes a request knows what it may have before it is refused.
+#[tokio::test]
+async fn usage_says_what_a_container_may_have() {
+    let site = Site::new();
+    let (tenant, other) = (site.tenant(), site.tenant());
+    let site = site.with(&format!(
+        "[profiles.big]\npids = 999\nnetwork = \"egress\"\nmax_expires_seconds = 500\n[profiles.secret]\npids = 7\n\
+         [shares.sets]\npath = \"/srv/sets\"\ntenants = [{:?}]\n",
+        tenant.slug
+    ));
+    let limits = ["--profile=big", "--limit=container_pids=50", "--limit=max_expires_seconds=100"];
+    site.run(&[&["tenant", "allow", &*tenant.slug], &limits[..]].concat(), "").succeeded();
+    let gateway = site.start().await;
+    let (mine, theirs) =
+        (gateway.client(&site.token(&tenant.login("operator"))), gateway.client(&site.token(&other.login("operator"))));
+    let told = mine.get("/usage").await.ok();
+    let profile = |told: &Value, name: &str| {
+        let all = told["profiles"].as_array().unwrap().iter();
+        all.clone().find(|one| one["name"] == name).cloned().unwrap_or_default()
+    };
+    let big = profile(&told, "big");
+    assert_eq!(
+        (&big["pids"], &big["network"], &big["max_expires_seconds"]),
+        (&json!(50), &json!("egress"), &json!(100))
+    );
+    assert_eq!(profile(&told, "default")["pids"], 50);
+    assert_eq!(told["profiles"].as_array().unwrap().len(), 2, "nothing of what is others'");
+    assert_eq!(told["shares"], json!([{"name": "sets", "read_only": true}]));
+    assert!(!told.to_string().contains("/srv/sets"));
+    // It is what is refused and taken.
+    mine.try_create("c", json!({"profile": "big", "limits": {"pids": 51}})).await.blames(&["limits.pids"]);
+    mine.try_create("c", json!({"profile": "big", "expires_in": 101})).await.blames(&["expires_in"]);
+    mine.create_with("c", json!({"profile": "big", "limits": {"pids": 50}, "expires_in": 100, "start": false})).await;
+    let told = theirs.get("/usage").await.ok();
+    assert_eq!((told["profiles"].as_array().unwrap().len(), &told["shares"]), (1, &json!([])));
+    assert_ne!(profile(&told, "default")["pids"], 50);
+}
+
 #[tokio::test]
 async fn usage_says_what_is_not_enforced() {
     let story = Story::begin().await;
