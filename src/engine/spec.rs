@@ -189,11 +189,13 @@ pub(super) fn body(
     let (mut volumes, mut binds) = (Vec::new(), Vec::new());
     for Mount { source, target, read_only } in &spec.mounts {
         match source {
-            MountSource::Volume(id) if *read_only => volumes
-                .push(json!({"Name": volume_name(id), "Dest": target.as_str(), "Options": ["ro", "nosuid", "nodev"]})),
             // Podman adds nosuid and nodev by itself. crun 1.8.1 forgets both in a user namespace, but for what is read-only,
-            // whoever asks; that nobody gains privileges or makes devices holds without them.
-            MountSource::Volume(id) => volumes.push(json!({"Name": volume_name(id), "Dest": target.as_str()})),
+            // whoever asks; that nobody gains privileges or makes devices holds without them. Without `nocopy`, Podman
+            // would fill an empty volume with what lies at its target, holes written out (docs/decisions/0033).
+            MountSource::Volume(id) => {
+                let options: &[&str] = if *read_only { &["nocopy", "ro", "nosuid", "nodev"] } else { &["nocopy"] };
+                volumes.push(json!({"Name": volume_name(id), "Dest": target.as_str(), "Options": options}));
+            }
             MountSource::Share(path) => {
                 // Never `idmap`: the container's root would be the host's on what is shared.
                 let options = ["rbind", if *read_only { "ro" } else { "rw" }, "nosuid", "nodev", "rprivate"];

@@ -105,6 +105,40 @@ async fn what_is_in_a_volume_outlives_containers() {
     assert_eq!(client.exec("four", json!("ls /data")).await, "");
 }
 
+/// Podman would fill an empty volume with what lies at its target: as the host's root, with zeros for holes, past every quota.
+#[tokio::test]
+async fn what_lies_at_its_target_does_not_go_into_a_volume() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    for name in ["own", "image"] {
+        make(client, name).await;
+    }
+    with(client, "c", json!({"own": "/v/data"})).await;
+    client.exec("c", json!("mv /v /old && mkdir -p /v/data && truncate -s 64M /v/data/f && echo x > /v/data/g")).await;
+    for _ in 0..2 {
+        client.post("/containers/c/restart?timeout=0", json!(null)).await.ok();
+        assert_eq!(client.exec("c", json!("grep -c ' /v/data ' /proc/mounts; ls -A /v/data")).await, "1\n");
+    }
+    client.create_with("debian", json!({"image": "debian", "volumes": {"image": "/usr/share/base-files"}})).await;
+    assert_eq!(client.exec("debian", json!("ls -A /usr/share/base-files")).await, "");
+}
+
+/// A new volume is its first container's: of its user, or of the owner and mode of the directory that it lies upon.
+#[tokio::test]
+async fn who_is_not_root_writes_into_a_new_volume() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    for name in ["new", "open", "roots"] {
+        make(client, name).await;
+    }
+    client.create_with("user", json!({"user": "1000:1001", "volumes": {"new": "/new"}})).await;
+    assert_eq!(client.exec("user", json!("touch /new/f && stat -c %u:%g /new/f /new")).await, "1000:1001\n1000:1001\n");
+    client.create_with("root", json!({"volumes": {"roots": "/roots"}})).await;
+    assert_eq!(client.exec("root", json!("touch /roots/f && stat -c %u:%g /roots/f /roots")).await, "0:0\n0:0\n");
+    client.create_with("debian", json!({"image": "debian", "user": "1000", "volumes": {"open": "/var/tmp"}})).await;
+    assert_eq!(client.exec("debian", json!("touch /var/tmp/f && stat -c %u:%a /var/tmp")).await, "0:1777\n");
+}
+
 #[tokio::test]
 async fn volumes_have_a_quota() {
     let story = Story::begin().await;

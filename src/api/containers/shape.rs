@@ -26,7 +26,8 @@ pub(super) struct CreateContainerRequest {
     /// host port 0 leaves the choice to the gateway, and the answer tells it.
     pub(super) ports: Option<BTreeMap<String, String>>,
     /// What to mount, source to path: the name of a volume of the tenant, or of a share that was declared for it. With `:ro`
-    /// behind the path it is only to be read; `:rw`, and nothing, leave it to the share's declaration.
+    /// behind the path it is only to be read; `:rw`, and nothing, leave it to the share's declaration. A new volume is
+    /// empty, whatever the image has at that path.
     pub(super) volumes: Option<BTreeMap<String, String>>,
     /// User the main process runs as, name or number, optionally with `:group`.
     pub(super) user: Option<String>,
