@@ -17,6 +17,7 @@ pub(super) struct Parameters(Vec<Parameter>);
 struct Parameter {
     name: String,
     is_required: bool,
+    may_repeat: bool,
     description: String,
     takes: Takes,
 }
@@ -59,7 +60,7 @@ impl Parameters {
                 wrong.add(name, "is not a parameter of this operation");
                 continue;
             };
-            if !seen.insert(&parameter.name) {
+            if !seen.insert(&parameter.name) && !parameter.may_repeat {
                 wrong.add(name, "is there twice");
                 continue;
             }
@@ -78,6 +79,8 @@ impl Parameters {
 impl Parameter {
     fn read(parameter: &Value, document: &Value) -> Result<Self> {
         let schema = &parameter["schema"];
+        let may_repeat = schema["type"] == "array";
+        let schema = if may_repeat { &schema["items"] } else { schema };
         let schema =
             schema["$ref"].as_str().and_then(|to| document.pointer(to.trim_start_matches('#'))).unwrap_or(schema);
         let takes = match schema["type"].as_str() {
@@ -100,6 +103,7 @@ impl Parameter {
         Ok(Self {
             name: parameter["name"].as_str().unwrap_or_default().to_owned(),
             is_required: parameter["required"] == true,
+            may_repeat,
             description: parameter["description"].as_str().unwrap_or_default().to_owned(),
             takes,
         })
@@ -147,6 +151,7 @@ mod tests {
             {"in": "query", "name": "tail", "schema": {"type": "integer", "format": "uint32", "maximum": 10000.0},
              "description": "The last so many lines."},
             {"in": "query", "name": "follow", "schema": {"type": "boolean"}},
+            {"in": "query", "name": "label", "schema": {"type": "array", "items": {"type": "string", "pattern": "="}}},
             {"in": "query", "name": "outcome", "schema": {"$ref": "#/sets/Outcome"}},
             {"in": "path", "name": "name", "schema": {"type": "string"}},
         ]});
@@ -160,6 +165,8 @@ mod tests {
     fn everything_wrong_is_told_at_once() {
         assert_eq!(told("path=/a&tail=10000&follow=TRUE&ticket=x&outcome=failed"), [""; 0]);
         assert_eq!(told("path=relative"), [""; 0], "that is domain's");
+        assert_eq!(told("path=/&label=a=b&label=a%3Dc"), [""; 0]);
+        assert_eq!(told("label=a=b&label=a"), ["path is missing", "label is not of the documented form"]);
         assert_eq!(
             told("tail=-1&follow=maybe&name=x&path=rel&outcome=z"),
             [

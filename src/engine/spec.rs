@@ -128,8 +128,6 @@ pub(super) fn body(
     host: Host,
     cgroup: Option<String>,
 ) -> impl Serialize {
-    let mut all_labels = spec.labels.clone();
-    all_labels.extend(labels(id));
     let limits = &spec.limits;
     let ports: Vec<_> = id
         .ports
@@ -149,7 +147,8 @@ pub(super) fn body(
         "raw_image_name": spec.image.as_str(),
         "name": engine_name(id.tenant, id.name),
         "hostname": id.name.as_str(),
-        "labels": all_labels,
+        // None of the tenant's: Podman writes them into each of its events.
+        "labels": labels(id),
         "env": spec.environment,
         // Sent even when it is the image's own: Podman would make a missing one, through symlinks, on the host
         // (CVE-2026-55686).

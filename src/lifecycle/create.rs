@@ -68,6 +68,7 @@ impl Lifecycle {
             idle: grant.spec().idle,
             agent: self.engine.agent_version().map_or(0, i64::from),
             ends_stdin: !grant.spec().stdin,
+            labels: &grant.spec().labels,
         };
         let (row, ports) = self.store.reserve_container(grant.tenant(), &reservation).await?;
         grant.entry().identify(&row.id);

@@ -8,7 +8,7 @@ use super::spec::ContainerSpec;
 use crate::config::{Expiry, Profile};
 use crate::domain::{
     CommandLine, ContainerLimits, ContainerName, Details, Directory, Environment, ExecUser, ImageRef, ImageRequest,
-    Mount, NetworkMode, PullPolicy, Result, TenantLimit, WantedMount, WantedPort, Words, ports_without,
+    Labels, Mount, NetworkMode, PullPolicy, Result, TenantLimit, WantedMount, WantedPort, Words, ports_without,
 };
 
 /// A create request as it came, field by field; nothing is believed yet.
@@ -79,7 +79,7 @@ pub(super) struct Admitted {
     pub(super) mounts: Vec<(String, WantedMount)>,
     workdir: Option<Directory>,
     user: Option<ExecUser>,
-    labels: BTreeMap<String, String>,
+    labels: Labels,
     ports: Vec<WantedPort>,
     auto_ports: Vec<RangeInclusive<u16>>,
     expires_in: Option<Duration>,
@@ -89,13 +89,6 @@ pub(super) struct Admitted {
     start: bool,
 }
 
-/// Prefixes of labels that Podman or we give a meaning to.
-const RESERVED_LABELS: &[&str] =
-    &["io.podgate", "io.podman", "io.containers", "io.buildah", "io.kubernetes", "podman_systemd_unit"];
-const MAX_LABELS: usize = 64;
-/// All names and values together.
-const MAX_LABEL_BYTES: usize = 128 * 1024;
-
 /// Parses every field and tells all that is wrong at once. `own_ports` are the gateway's.
 pub(super) fn admit(profile: &Profile, own_ports: &BTreeSet<u16>, request: CreateRequest) -> Result<Admitted> {
     let mut wrong = Details::default();
@@ -104,7 +97,7 @@ pub(super) fn admit(profile: &Profile, own_ports: &BTreeSet<u16>, request: Creat
     let command = wrong.take_optional("command", request.command, |command| command.map(CommandLine::for_create));
     let entrypoint = wrong.take_optional("entrypoint", request.entrypoint, Words::parse);
     let environment = Environment::parse(request.environment, &mut wrong);
-    check_labels(&request.labels, &mut wrong);
+    let labels = Labels::parse(request.labels, &mut wrong);
     let mounts = parse_mounts(&request.volumes, &mut wrong);
     let workdir = wrong.take_optional("workdir", request.workdir, |path| Directory::parse(&path));
     let user = wrong.take_optional("user", request.user, |user| ExecUser::parse(&user));
@@ -117,7 +110,7 @@ pub(super) fn admit(profile: &Profile, own_ports: &BTreeSet<u16>, request: Creat
     match (name, image) {
         (Some(name), Some(image)) => {
             wrong.finish()?;
-            let CreateRequest { labels, stdin, start, .. } = request;
+            let CreateRequest { stdin, start, .. } = request;
             Ok(Admitted {
                 name,
                 image,
@@ -242,28 +235,6 @@ fn choose_cpus(asked: Option<f64>, most: i64, wrong: &mut Details) -> i64 {
     most
 }
 
-fn check_labels(labels: &BTreeMap<String, String>, wrong: &mut Details) {
-    if labels.len() > MAX_LABELS || size(labels) > MAX_LABEL_BYTES {
-        wrong.add("labels", format!("at most {MAX_LABELS} labels of {MAX_LABEL_BYTES} bytes in all"));
-    }
-    for (name, value) in labels {
-        let field = format!("labels.{name}");
-        let lower = name.to_ascii_lowercase();
-        if RESERVED_LABELS.iter().any(|reserved| lower.starts_with(reserved)) {
-            wrong.add(&field, "this prefix is reserved");
-        }
-        if name.is_empty() || name.len() > 128 || !name.bytes().all(|b| b.is_ascii_graphic() && b != b'=') {
-            wrong.add(
-                &field,
-                "a label's name is 1 to 128 letters, digits and signs of ASCII other than '=', without spaces",
-            );
-        }
-        if value.chars().any(char::is_control) {
-            wrong.add(&field, "a label's value must not contain control characters");
-        }
-    }
-}
-
 /// Seconds from now, within the profile's bound; the profile's own, or its bound, where nothing was asked for.
 pub(super) fn expiry(profile: Expiry, asked: Option<i64>, wrong: &mut Details) -> Option<Duration> {
     /// Ten years: the sum with any date we see fits its type.
@@ -336,10 +307,6 @@ fn parse_ports(profile: &Profile, own: &BTreeSet<u16>, asked: &[PortRequest], wr
         }
     }
     found
-}
-
-fn size(map: &BTreeMap<String, String>) -> usize {
-    map.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! What a container may be: typed, and all of it. The engine writes Podman's spec from this and nothing else.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::domain::{
-    ContainerLimits, Directory, Environment, ExecUser, ImageRef, Mount, MountSource, NetworkMode, PullPolicy,
+    ContainerLimits, Directory, Environment, ExecUser, ImageRef, Labels, Mount, MountSource, NetworkMode, PullPolicy,
     WantedPort, Words,
 };
 
@@ -30,8 +29,8 @@ pub struct ContainerSpec {
     pub workdir: Option<Directory>,
     /// Instead of the image's USER.
     pub user: Option<ExecUser>,
-    /// The tenant's own, none under a reserved prefix.
-    pub labels: BTreeMap<String, String>,
+    /// The tenant's own.
+    pub labels: Labels,
     /// Ports on `port_address`.
     pub ports: Vec<WantedPort>,
     /// Volumes and shares.

@@ -1,7 +1,9 @@
 //! The ledger of containers: the authority on ownership.
 
 use super::{Store, Volume};
-use crate::domain::{ContainerName, EngineId, Error, EventKind, PublishedPort, Resource, Result, Tenant, TenantSlug};
+use crate::domain::{
+    ContainerName, EngineId, Error, EventKind, Labels, PublishedPort, Resource, Result, Tenant, TenantSlug,
+};
 
 /// Where a container is in its life, as the ledger sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct Container {
     pub agent: i64,
     /// Whether its standard input is ended at each start: it was made without.
     pub ends_stdin: bool,
+    /// Its tenant's.
+    pub labels: Labels,
     /// Milliseconds since 1970.
     pub created_ms: i64,
 }
@@ -98,6 +102,7 @@ pub(super) struct Row {
     idle_seconds: Option<i64>,
     agent: i64,
     ends_stdin: i64,
+    labels: String,
     created_ms: i64,
 }
 
@@ -106,7 +111,8 @@ macro_rules! select_containers {
     ($rest:literal) => {
         concat!(
             "SELECT c.id, c.tenant_id, t.slug, c.name, c.engine_id, c.state, c.image, c.created_ms, c.profile,
-                    c.memory_bytes, c.cpu_millis, c.pids, c.running, c.expires_ms, c.idle_seconds, c.agent, c.ends_stdin
+                    c.memory_bytes, c.cpu_millis, c.pids, c.running, c.expires_ms, c.idle_seconds, c.agent, c.ends_stdin,
+                    c.labels
              FROM containers c JOIN tenants t ON t.id = c.tenant_id ",
             $rest
         )
@@ -345,6 +351,7 @@ impl Row {
             idle_seconds: self.idle_seconds,
             agent: self.agent,
             ends_stdin: self.ends_stdin != 0,
+            labels: Labels::kept(serde_json::from_str(&self.labels).map_err(Error::internal)?),
             created_ms: self.created_ms,
         })
     }

@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 
 use super::containers::{Container, Promised, State};
 use super::{Store, is_duplicate};
-use crate::domain::{ContainerName, Error, Kind, PublishedPort, Resource, Result, Tenant, WantedPort};
+use crate::domain::{ContainerName, Error, Kind, Labels, PublishedPort, Resource, Result, Tenant, WantedPort};
 
 /// What a new row says.
 pub struct Reservation<'a> {
@@ -39,6 +39,8 @@ pub struct Reservation<'a> {
     pub agent: i64,
     /// Whether its standard input is to be ended at each start.
     pub ends_stdin: bool,
+    /// Its tenant's.
+    pub labels: &'a Labels,
 }
 
 impl Store {
@@ -54,12 +56,13 @@ impl Store {
         let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let expires_ms = wanted.expires_in.map(|time| created_ms.saturating_add(milliseconds(time)));
         let idle_seconds = wanted.idle.map(|time| milliseconds(time) / 1000);
+        let labels = serde_json::to_string(wanted.labels.as_map()).map_err(Error::internal)?;
         let mut tx = self.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO containers (id, tenant_id, name, state, image, image_id, created_by, created_ms,
                                      profile, memory_bytes, cpu_millis, pids, expires_ms, idle_seconds, touched_ms,
-                                     gateway, agent, ends_stdin)
-             SELECT $1, id, $3, 'creating', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $7, $14, $15, $16
+                                     gateway, agent, ends_stdin, labels)
+             SELECT $1, id, $3, 'creating', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $7, $14, $15, $16, $17
              FROM tenants WHERE id = $2 AND deleting = 0",
         )
         .bind(&id)
@@ -78,6 +81,7 @@ impl Store {
         .bind(&*self.gateway)
         .bind(wanted.agent)
         .bind(i64::from(wanted.ends_stdin))
+        .bind(labels)
         .execute(&mut *tx)
         .await
         .map_err(|error| {
@@ -131,6 +135,7 @@ impl Store {
             idle_seconds,
             agent: wanted.agent,
             ends_stdin: wanted.ends_stdin,
+            labels: wanted.labels.clone(),
             created_ms,
         };
         Ok((row, ports))

@@ -49,6 +49,7 @@ mod index;
 mod input;
 mod issuer_keys;
 mod issuers;
+mod labels;
 mod layers;
 mod life;
 mod limits;

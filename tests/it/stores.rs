@@ -114,6 +114,9 @@ async fn upgrades(site: Site) {
     let client = gateway.client(&site.token("acme/alice"));
     assert_eq!(client.listed().await, [("web".into(), "unknown".into())]);
     assert_eq!(client.used().await["containers"], 1);
+    let read = client.get("/containers/web").await.ok()["container"].clone();
+    assert_eq!((&read["labels"], &read["profile"]), (&json!({}), &json!("default")));
+    assert_eq!(client.get("/containers?label=a=b").await.ok()["containers"], json!([]));
     client.delete("/containers/web?force=true").await.ok();
     client.delete("/volumes/data").await.ok();
     assert_eq!(client.used().await["containers"], 0);

@@ -18,7 +18,7 @@ use super::json::Strict;
 use super::model::Command;
 use super::parameter::Flag;
 use super::{Context, Tag};
-use crate::domain::{Kind, PublishedPort, Result, Signal, timestamp_ms};
+use crate::domain::{Kind, PublishedPort, Result, Signal, WantedLabel, timestamp_ms};
 use crate::engine::{Deadline, Status};
 use crate::policy::grant::{Audited, ContainerGrant};
 use crate::policy::{Change, CreateRequest, Intent, LimitsRequest, PortRequest, Read, Remove, Stop};
@@ -92,6 +92,8 @@ impl Containers {
         /// Only those of this status: created, initialized, running, paused, stopping, stopped, exited, removing or
         /// unknown.
         status: Query<Option<String>>,
+        /// Only those with this label, `name=value`; given several times, those with all of them.
+        label: Query<Option<Vec<String>>>,
         /// At most so many; the answer's `next_cursor` continues.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u32>>,
@@ -101,10 +103,13 @@ impl Containers {
         if status.0.as_deref().is_some_and(|word| !STATUSES.contains(&word)) {
             return Err(invalid_parameter("status", &format!("must be one of {}", STATUSES.join(", "))).into());
         }
+        let labels = label.0.iter().flatten().map(|text| WantedLabel::parse(text)).collect::<Result<Vec<_>, _>>();
+        let labels = labels.map_err(|reason| invalid_parameter("label", &reason))?;
         let after = cursor.0.as_deref().map(Cursor::parse).transpose()?;
         let grants = self.0.policy.containers(who.principal()).await?;
-        let grants =
-            grants.into_iter().filter(|grant| after.as_ref().is_none_or(|after| *after < Cursor::of(grant.row())));
+        let is_labelled = |grant: &ContainerGrant| labels.iter().all(|wanted| grant.row().labels.has(wanted));
+        let follows = |grant: &ContainerGrant| after.as_ref().is_none_or(|after| *after < Cursor::of(grant.row()));
+        let grants = grants.into_iter().filter(is_labelled).filter(follows);
         let deadline = self.0.engine.deadline();
         let items = stream::iter(grants).map(|grant| self.item(grant, deadline)).buffered(LIST_CALLS);
         let mut wanted = items.try_filter(|(item, _)| ready(status.0.as_ref().is_none_or(|word| item.status == *word)));
@@ -143,6 +148,7 @@ impl Containers {
             image: row.image.clone(),
             created: timestamp_ms(row.created_ms),
             ports: port_map(&ports),
+            labels: row.labels.as_map().clone(),
             profile: row.profile.clone(),
             limits: ContainerLimits {
                 memory_bytes: row.promised.memory_bytes,
@@ -317,6 +323,7 @@ impl Containers {
             status: status.word,
             image: row.image.clone(),
             created: timestamp_ms(row.created_ms),
+            labels: row.labels.as_map().clone(),
         };
         Ok((item, Cursor::of(row)))
     }

@@ -33,7 +33,7 @@ pub(super) struct CreateContainerRequest {
     pub(super) user: Option<String>,
     /// Working directory of the main process.
     pub(super) workdir: Option<String>,
-    /// Labels of your own.
+    /// Labels of your own: at most 64, of 16 KiB in all. They are answered as they are, and lists may be asked for them.
     pub(super) labels: Option<BTreeMap<String, String>>,
     /// Limits of its own, at most the profile's.
     pub(super) limits: Option<ContainerLimitsRequest>,
@@ -125,6 +125,8 @@ pub(super) struct ContainerItem {
     pub(super) image: String,
     /// When it was created, RFC 3339.
     pub(super) created: String,
+    /// Labels that it was made with.
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 /// Everything about one container.
@@ -141,6 +143,8 @@ pub(super) struct ContainerDetail {
     pub(super) image: String,
     /// When it was created, RFC 3339.
     pub(super) created: String,
+    /// Labels that it was made with.
+    pub(super) labels: BTreeMap<String, String>,
     /// Published ports, host port to container port.
     pub(super) ports: BTreeMap<String, String>,
     /// The profile it was made under.
@@ -219,6 +223,7 @@ answer! {
         status: "exited".into(),
         image: "docker.io/library/alpine:latest".into(),
         created: "2025-01-19T15:47:19.123000Z".into(),
+        labels: [("course".to_owned(), "intro".to_owned())].into(),
         ports: [("8080".to_owned(), "80".to_owned())].into(),
         profile: "default".into(),
         limits: ContainerLimits { memory_bytes: 536_870_912, cpus: 1.0, pids: 256 },
@@ -248,6 +253,7 @@ impl Example for ContainerListResponse {
             status: "running".into(),
             image: "docker.io/library/alpine:latest".into(),
             created: "2025-01-19T15:47:19.123000Z".into(),
+            labels: BTreeMap::new(),
         };
         Self { success: true, containers: vec![item], next_cursor: None }
     }

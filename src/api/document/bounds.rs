@@ -76,6 +76,7 @@ fn of_parameter(operation: &str, name: &str) -> Option<Value> {
             Some(json!({"pattern": format!("^(?:SIG)?(?:{})$", names.join("|"))}))
         }
         (_, "port") => Some(json!({"pattern": PORT})),
+        (_, "label") => Some(json!({"pattern": "^[!-<>-~]{1,128}=.*$"})),
         ("openTerminal", "user") => Some(json!({"pattern": USER})),
         ("openTerminal", "workdir") => Some(json!({"pattern": PATH, "maxLength": 4095})),
         (_, "since" | "until") => Some(json!({"format": "date-time"})),
@@ -111,7 +112,9 @@ pub(super) fn bound_parameters(operation: &mut Value) {
         let bounds = parameter["name"].as_str().and_then(|name| of_parameter(&id, name));
         let set = parameter["name"].as_str().and_then(set_of_parameter);
         let schema = &mut parameter["schema"];
-        if schema["type"] == "string" {
+        if schema["type"] == "array" {
+            extend(&mut schema["items"], bounds);
+        } else if schema["type"] == "string" {
             extend(schema, bounds);
             if let Some(set) = set {
                 *schema = reference(set);
