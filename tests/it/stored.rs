@@ -64,6 +64,25 @@ async fn nothing_is_too_deep_to_be_found() {
     assert_eq!(theirs.status("quiet").await, "running");
 }
 
+/// Directories that somebody moves to and fro all the time lead no survey astray.
+#[tokio::test]
+async fn what_is_moved_about_is_no_shelter() {
+    let podman = PrivatePodman::start();
+    podman.import_alpine();
+    let site = Site::new().set("engine.url", &podman.url).set("engine.survey_seconds", 1);
+    let story = Story::with(site, &[&format!("--image={ALPINE}"), "--quota=stored_bytes=40000000"]).await;
+    let client = &story.client;
+    let bomb = "n=$(printf %0250d 1); mkdir /m; cd /m; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do mkdir $n; cd $n; done; \
+                for k in 1 2 3 4; do mkdir -p /m/a$k/t /m/b$k; (cd /m/a$k/t; seq 500 | xargs mkdir); \
+                (while mv /m/a$k/t /m/b$k/t && mv /m/b$k/t /m/a$k/t; do :; done) & done; \
+                mkdir -p /0/data; i=0; while [ $i -lt 600 ]; do i=$((i+1)); dd if=/dev/zero of=/0/data/f$i bs=1M count=1 2>/dev/null; \
+                sleep 0.1; done; sleep 300";
+    client.create_with("bomb", json!({"command": ["sh", "-c", bomb]})).await;
+    eventually("the bomb's end", || async { (client.status("bomb").await == "exited").then_some(()) }).await;
+    assert!(client.used().await["stored_bytes"] > 40_000_000);
+    client.delete("/containers/bomb").await.ok();
+}
+
 /// Room that a file holds beyond its end is none of its size.
 #[tokio::test]
 async fn what_is_held_beyond_the_end_is_found() {

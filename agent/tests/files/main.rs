@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod measure;
+
 use std::fs;
 use std::io::{Read, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -12,7 +14,6 @@ use podgate_agent::protocol::files::{
     Ask, Entry, Expect, FILES_CHUNK, FILES_VERSION, Info, Kind, Owner, Reason, Refusal, Tell, Time, Version, Write,
 };
 use podgate_agent::protocol::{Decoder, Frame};
-use rustix::fs::{Mode, OFlags};
 
 /// A directory of its own, and the agent in it.
 struct Scene {
@@ -483,34 +484,4 @@ fn a_tree_that_does_not_fit_changes_nothing() {
     scene.say(&Ask::Entry(entry(Kind::File, "half", "")));
     scene.say(&Ask::Data(b"ha".to_vec()));
     assert_eq!(scene.ended(), (true, before));
-}
-
-/// Deeper than a path can be long, sparse one way and the other, under two names.
-#[test]
-fn what_is_on_the_disk_is_measured_wherever_it_is() {
-    let mut scene = Scene::begin("measure");
-    let measured = |scene: &mut Scene, within_ms| match scene.ask(&Ask::Measure { path: b"/".into(), within_ms }) {
-        Tell::Measured(bytes, is_whole) => (bytes, is_whole),
-        other => panic!("{other:?}"),
-    };
-    let (empty, is_whole) = measured(&mut scene, 60_000);
-    assert!(empty == 0 && is_whole, "{empty}");
-    let name = "d".repeat(250);
-    let mut dir = rustix::fs::open(&scene.root, OFlags::PATH, Mode::empty()).unwrap();
-    for _ in 0..40 {
-        rustix::fs::mkdirat(&dir, &name, Mode::RWXU).unwrap();
-        dir = rustix::fs::openat(&dir, &name, OFlags::PATH, Mode::empty()).unwrap();
-    }
-    let deep = rustix::fs::openat(&dir, "f", OFlags::WRONLY | OFlags::CREATE, Mode::RWXU).unwrap();
-    fs::File::from(deep).write_all(&vec![1; 3 << 20]).unwrap();
-    fs::write(scene.path("/b"), vec![1; 1 << 20]).unwrap();
-    fs::hard_link(scene.path("/b"), scene.path("/again")).unwrap();
-    fs::File::create(scene.path("/sparse")).unwrap().set_len(1 << 40).unwrap();
-    symlink("/", scene.path("/up")).unwrap();
-    let (bytes, is_whole) = measured(&mut scene, 60_000);
-    assert!(is_whole && (4 << 20..5 << 20).contains(&bytes), "{bytes}");
-    assert!(!measured(&mut scene, 0).1, "no time");
-    // Takes the deep ones away, which nothing else here could.
-    let away = Command::new("rm").arg("-rf").arg(&scene.root).status().unwrap();
-    assert!(away.success());
 }
