@@ -53,8 +53,8 @@ impl Example for UsageResponse {
 }
 
 /// No storage that Podman has by default bounds what a container writes.
-const DISK: &str =
-    "disk space and number of files: space is measured now and then, and who writes on beyond stored_bytes is stopped";
+const DISK: &str = "disk space and number of files: space is measured now and then, and who writes on beyond stored_bytes is stopped; \
+     what was deleted and is still open is not found";
 
 #[OpenApi(tag = "Tag::Status")]
 impl Usage {
