@@ -1,6 +1,7 @@
 //! What Podman's host can enforce. Asked once it can be reached, never on a request's path: a wedged container hangs the
 //! question.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -53,15 +54,19 @@ impl Host {
 
 /// What was last learnt, shared by all handles on one engine.
 #[derive(Clone, Default)]
-pub(super) struct Known(Arc<RwLock<Host>>);
+pub(super) struct Known {
+    host: Arc<RwLock<Host>>,
+    /// Whether it was the host's answer.
+    is_told: Arc<AtomicBool>,
+}
 
 impl Known {
     pub(super) fn get(&self) -> Host {
-        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+        *self.host.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut Host)) {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.host.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -100,11 +105,22 @@ impl Info {
 }
 
 impl Engine {
+    /// Whether the host said what it can enforce. It is asked until it does: a wedged container keeps it silent.
+    pub fn knows_host(&self) -> bool {
+        self.host.is_told.load(Ordering::Relaxed)
+    }
+
+    /// It may be another one by now.
+    pub fn doubt_host(&self) {
+        self.host.is_told.store(false, Ordering::Relaxed);
+    }
+
     /// Asks the host what it can enforce, and lets later creates ask for no more.
     pub async fn learn_host(&self, _grant: &SystemGrant) -> Result<Host> {
         let ask = async { self.wire.get("/v4.0.0/libpod/info").await?.checked() };
         let info: Info = Deadline::after(PATIENCE).bound(ask).await?.json()?;
         self.host.change(|host| info.write_to(host));
+        self.host.is_told.store(true, Ordering::Relaxed);
         if !self.cgroups.as_deref().is_none_or(|parent| parent.fits(CgroupManager::parse(&info.host.manager))) {
             let found = info.host.manager;
             tracing::error!(found, "engine.cgroup_parent is not for Podman's manager of cgroups: nothing is made");

@@ -66,6 +66,12 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant, metrics: Metric
         if !away && let Err(error) = lifecycle.probe_seccomp(&grant).await {
             tracing::debug!(?error, "whether Podman can read the seccomp profile is not known");
         }
+        if !away
+            && !lifecycle.knows_host()
+            && let Err(error) = lifecycle.learn_host(&grant).await
+        {
+            tracing::warn!(?error, "what Podman's host can enforce is not known yet");
+        }
         if !orphans_left && !away {
             match lifecycle.settle_other_strays(&grant).await {
                 Ok(0) => {}
@@ -77,9 +83,6 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant, metrics: Metric
             }
         }
         if orphans_left && !away {
-            if let Err(error) = lifecycle.learn_host(&grant).await {
-                tracing::warn!(?error, "what Podman's host can enforce is not known yet");
-            }
             match lifecycle.settle_strays(&grant).await {
                 Ok((gone, kept)) => {
                     orphans_left = false;
@@ -97,6 +100,7 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant, metrics: Metric
                 Err(error) => tracing::warn!(?error, "objects without an owner could not be looked for"),
             }
         }
+        let pause = if lifecycle.knows_host() { pause } else { pause.min(UNSETTLED) };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = lifecycle.left_unsettled() => tokio::time::sleep(AWAY).await,

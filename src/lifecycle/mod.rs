@@ -105,9 +105,15 @@ impl Lifecycle {
         self.unsettled.notified().await;
     }
 
-    /// Waits until Podman is there again, or for the first time.
+    /// Waits until Podman is there again, or for the first time; its host may be another one.
     pub async fn podman_came_back(&self) {
         self.engine.came_back().await;
+        self.engine.doubt_host();
+    }
+
+    /// Whether Podman's host said what it can enforce.
+    pub fn knows_host(&self) -> bool {
+        self.engine.knows_host()
     }
 
     /// Runs `work` to its end even if the caller stops waiting for it, and notes how it ended.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Client, Podman, Site, Story, Tenant, eventually};
+use crate::engine_down::{site_at, socket};
+use crate::support::{Client, Forwarder, Podman, Site, Story, Tenant, eventually};
 
 /// The host's numbers of the processes of the tenant's containers: each container's main one, and those it began.
 async fn processes(podman: &Podman, tenant: &Tenant) -> Vec<String> {
@@ -79,4 +80,23 @@ async fn one_tenants_many_get_no_more_than_anothers_one() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let found = report["checks"].as_array().unwrap().iter().find(|found| found["check"] == "fair shares").unwrap();
     assert!(found["level"] == "fail" && found["advice"].as_str().unwrap().contains("auto"), "{found}");
+}
+
+/// What Podman says of its host comes late while any container of that is wedged; it is asked until it does.
+#[tokio::test]
+async fn a_host_that_answers_late_is_asked_again() {
+    let (socket, podman) = (socket(), Podman::of_the_tests());
+    let way = Forwarder::start(&socket, &podman.socket);
+    way.fail("/libpod/info", "it is late");
+    let story = Story::at(site_at(&socket)).await;
+    let unknown = "what Podman's host can enforce is not known yet";
+    eventually("questions", || async { (story.gateway.log().matches(unknown).count() > 3).then_some(()) }).await;
+    way.pass("/libpod/info");
+    eventually("a group of the tenant's", || async {
+        let id = story.client.create_sleeping("c").await;
+        let parent = podman.inspect(&id).await["HostConfig"]["CgroupParent"].as_str().unwrap().to_owned();
+        story.client.delete("/containers/c?force=true").await.ok();
+        parent.contains("podgate").then_some(())
+    })
+    .await;
 }
