@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::auth::Authenticator;
 use crate::config;
-use crate::domain::{Error, Kind, Result};
-use crate::lifecycle::{Lifecycle, Reconciled};
+use crate::domain::Kind;
+use crate::lifecycle::{Lifecycle, ROUND, Reconciled, within};
 use crate::limit::Budgets;
 use crate::metrics::{Metrics, Went};
 use crate::policy::grant::SystemGrant;
@@ -28,10 +28,8 @@ const AWAY: Duration = Duration::from_secs(2);
 const EVENTS_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at how fast tenants may ask.
 const RATES_PAUSE: Duration = Duration::from_secs(1);
-/// How long a question to the store may take, and a round of work: what takes longer waits for a connection that was lost
-/// without a word, and is begun anew.
+/// How long a question to the store may take: what takes longer waits for a connection that was lost without a word.
 const ASKING: Duration = Duration::from_secs(5);
-const ROUND: Duration = Duration::from_secs(600);
 /// Between two bites of the round over all containers.
 const BITE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -73,7 +71,7 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant, metrics: Metric
             tracing::warn!(?error, "what Podman's host can enforce is not known yet");
         }
         if !orphans_left && !away {
-            match lifecycle.settle_other_strays(&grant).await {
+            match within(ROUND, lifecycle.settle_other_strays(&grant)).await {
                 Ok(0) => {}
                 Ok(gone) => {
                     metrics.orphans_removed(gone);
@@ -83,7 +81,7 @@ pub async fn reconcile(lifecycle: Lifecycle, grant: SystemGrant, metrics: Metric
             }
         }
         if orphans_left && !away {
-            match lifecycle.settle_strays(&grant).await {
+            match within(ROUND, lifecycle.settle_strays(&grant)).await {
                 Ok((gone, kept)) => {
                     orphans_left = false;
                     metrics.orphans_removed(gone);
@@ -167,7 +165,7 @@ pub async fn sweep(lifecycle: Lifecycle, grant: SystemGrant) {
 pub async fn prune_audit(store: Store, keep: Duration) {
     let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
     loop {
-        match store.prune_audit(store.now_ms().saturating_sub(keep_ms)).await {
+        match within(ROUND, store.prune_audit(store.now_ms().saturating_sub(keep_ms))).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "old rows of the audit log were taken away"),
             Err(error) => tracing::warn!(?error, "old rows of the audit log could not be taken away"),
@@ -218,8 +216,8 @@ pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempo
         tokio::time::sleep(ROOM_DELAY).await;
         loop {
             let kept = match &kept_open {
-                None => store.begin_keeping_room().await.map(|held| kept_open = Some(held)),
-                Some(_) => store.keep_room().await,
+                None => within(ROUND, store.begin_keeping_room()).await.map(|held| kept_open = Some(held)),
+                Some(_) => within(ROUND, store.keep_room()).await,
             };
             if let Err(error) = kept {
                 tracing::warn!(?error, "no room could be kept for removals on a full disk");
@@ -228,12 +226,6 @@ pub async fn beat(store: Store, auth: Authenticator, idempotency: config::Idempo
         }
     };
     tokio::join!(beating, forgetting, keeping_room);
-}
-
-/// `StoreDown` if it takes longer. Whatever is begun here may be cut at any step, as at the gateway's end.
-async fn within<T>(patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| Err(Error::new(Kind::StoreDown, "it takes too long"));
-    tokio::time::timeout(patience, work).await.unwrap_or_else(late)
 }
 
 /// Tells listeners what happens, for ever.
@@ -254,7 +246,7 @@ pub async fn check_streams(streams: Streams) {
 /// Learns from the records how fast tenants may ask, for ever: whichever gateway or command line wrote them.
 pub async fn read_own_rates(store: Store, budgets: Arc<Budgets>) {
     loop {
-        match store.own_rates().await {
+        match within(ASKING, store.own_rates()).await {
             Ok(rates) => budgets.set_own(rates),
             Err(error) => tracing::debug!(?error, "how fast tenants may ask is not known anew"),
         }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::Lifecycle;
 use super::rows::lock;
 use super::turns::{PAUSE, Turn, Turns};
+use super::{Lifecycle, ROUND, within};
 use crate::domain::{Kind, Measured, Result, Signal};
 use crate::engine::Survey;
 use crate::policy::grant::{ContainerGrant, SystemGrant};
@@ -50,20 +50,27 @@ impl Lifecycle {
         loop {
             tokio::select! {
                 Some((turn, took)) = going.next(), if !going.is_empty() => turns.rest(turn, took),
-                _ = ticks.tick(), if going.len() < AT_ONCE => match self.store.tenants_with_containers().await {
-                    Ok(tenants) => going.extend(turns.next(tenants).map(|turn| self.measure_one(system, turn, survey_every))),
-                    Err(error) => tracing::warn!(?error, "what containers store cannot be measured"),
-                },
+                _ = ticks.tick(), if going.len() < AT_ONCE => {
+                    match within(SOON, self.store.tenants_with_containers()).await {
+                        Ok(tenants) => {
+                            let turn = turns.next(tenants);
+                            going.extend(turn.map(|turn| self.measure_one(system, turn, survey_every)));
+                        }
+                        Err(error) => tracing::warn!(?error, "what containers store cannot be measured"),
+                    }
+                }
             }
         }
     }
 
     async fn measure_one(&self, system: &SystemGrant, mut turn: Turn, survey_every: Duration) -> (Turn, Duration) {
         let begun = Instant::now();
-        if let Err(error) = self.measure_next(system, &mut turn, survey_every).await {
+        if let Err(error) = within(ROUND, self.measure_next(system, &mut turn, survey_every)).await {
             tracing::warn!(?error, "what a container stores could not be noted");
         }
-        (turn, begun.elapsed())
+        // As long as that only the store takes, which is no reason for the tenant to rest.
+        let took = begun.elapsed();
+        (turn, if took < ROUND { took } else { Duration::ZERO })
     }
 
     /// Measures the tenant's next container.

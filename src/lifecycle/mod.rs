@@ -21,6 +21,7 @@ mod upkeep;
 mod users;
 mod volumes;
 mod watch;
+mod within;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -40,6 +41,7 @@ pub use fail_point::FailPoint;
 pub use pulls::Pull;
 pub use reconcile::{Reconciled, Strays};
 pub use users::NewUser;
+pub use within::{ROUND, within};
 
 use rows::{Claim, Claims, Counted, Counts, lock};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Lifecycle;
+use super::{Lifecycle, ROUND, within};
 use crate::domain::{Error, EventKind, Kind, Result};
 use crate::engine::Deadline;
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
@@ -40,7 +40,7 @@ impl Lifecycle {
 
     async fn expire_one(&self, system: &SystemGrant, row: &Container) {
         let (tenant, name) = (row.tenant.slug.as_str(), row.name.as_str());
-        match self.expire_steps(system, row).await {
+        match within(ROUND, self.expire_steps(system, row)).await {
             Ok(true) => tracing::info!(tenant, container.name = name, "a container expired"),
             Ok(false) => {}
             Err(error) => tracing::warn!(tenant, container.name = name, ?error, "an expired container stays"),

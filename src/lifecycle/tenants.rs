@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Lifecycle;
+use super::{Lifecycle, ROUND, within};
 use crate::domain::{Kind, Result, Tenant};
 use crate::policy::grant::{Audited, SystemGrant};
 use crate::store::{Deed, Object};
@@ -17,7 +17,7 @@ impl Lifecycle {
             let Some(claim) = self.claim(&format!("delete {}", tenant.id)) else { continue };
             let (this, system) = (self.clone(), system.clone());
             self.tasks.spawn(async move {
-                if let Err(error) = this.delete_tenant(&system, &tenant).await {
+                if let Err(error) = within(ROUND, this.delete_tenant(&system, &tenant)).await {
                     match error.kind {
                         // The reconciler tells that once for all.
                         Kind::EngineDown => {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::Lifecycle;
 use super::rows::lock;
+use super::{Lifecycle, within};
 use crate::domain::{EngineId, Kind, Result};
 use crate::policy::grant::SystemGrant;
 use crate::store::Container;
@@ -14,6 +14,9 @@ use crate::store::Container;
 const BITE: u32 = 10;
 const AT_ONCE: usize = 4;
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one look may take with all that is written down of it. A look that is given up is made up for in the round
+/// over all.
+const LOOKING: Duration = Duration::from_secs(60);
 
 impl Lifecycle {
     /// Hears Podman's events until they end, which they never should.
@@ -26,15 +29,21 @@ impl Lifecycle {
         loop {
             let touched: Vec<(EngineId, bool)> = self.engine.touched().await.into_iter().collect();
             let looks = stream::iter(touched).for_each_concurrent(AT_ONCE, |(id, made)| async move {
-                match self.store.container_by_engine_id(&id).await {
-                    Ok(Some(row)) => self.look_and_tell(system, &row).await,
-                    Ok(None) if made => self.look_at_stranger(system, &id).await,
-                    Ok(None) => {}
-                    Err(error) => tracing::warn!(?error, "an event could not be looked up"),
+                if let Err(error) = within(LOOKING, self.look_up(system, &id, made)).await {
+                    tracing::warn!(?error, "an event could not be looked up");
                 }
             });
             looks.await;
         }
+    }
+
+    async fn look_up(&self, system: &SystemGrant, id: &EngineId, made: bool) -> Result<()> {
+        match self.store.container_by_engine_id(id).await? {
+            Some(row) => self.look_and_tell(system, &row).await,
+            None if made => self.look_at_stranger(system, id).await,
+            None => {}
+        }
+        Ok(())
     }
 
     /// Takes a container away that somebody else gave our label.

@@ -50,3 +50,35 @@ async fn changes_go_on_without_the_connections_that_were_lost() {
     }
     story.site.run(&["audit", "verify"], "").succeeded();
 }
+
+/// A connection may be lost in the middle of a question, too: whatever the gateway asks by itself is asked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_without_an_answer_is_asked_again() {
+    let mut site = Site::on_postgres().await;
+    let direct = Ledger::at(&site.database()).await.unwrap();
+    let between = Between::start(&site.database()).await;
+    site.put("store.url", &between.url);
+    let story = Story::at(site).await;
+    let mut held = direct.0.begin().await.unwrap();
+    sqlx::query("LOCK TABLE tenant_limits IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM tenant_limits%'";
+    eventually("a question about rates", || async {
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&direct.0).await.unwrap();
+        (waiting > 0).then_some(())
+    })
+    .await;
+    between.freeze_what_stands();
+    held.rollback().await.unwrap();
+    let limits = ["--limit", "requests_per_second=1", "--limit", "burst=4"];
+    story.site.run(&[&["tenant", "allow", &story.tenant.slug][..], &limits].concat(), "").succeeded();
+    eventually("that the tenant is slower", || async {
+        for _ in 0..8 {
+            if story.client.get("/volumes").await.status == 429 {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+}
