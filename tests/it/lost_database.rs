@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::between::Between;
-use crate::support::{Ledger, Site, Story, eventually};
+use crate::support::client::whole;
+use crate::support::{Client, Ledger, Site, Story, eventually};
 
 /// On threads of their own: the way to the database must go on while a command is waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,6 +50,26 @@ async fn changes_go_on_without_the_connections_that_were_lost() {
         assert!(told.iter().any(|one| one.brief()[1] == verb && one.brief()[3] == "success"), "{verb}: {told:?}");
     }
     story.site.run(&["audit", "verify"], "").succeeded();
+}
+
+/// A store that takes nothing for a while: as soon as it does again, the log counts as written, without anybody's asking.
+#[tokio::test]
+async fn the_log_is_writable_as_soon_as_the_store_is() {
+    let site = Site::new().set("operator.listen", "127.0.0.1:0");
+    let story = Story::at(site).await;
+    let operator = Client { address: story.gateway.operator(), token: None };
+    let is_writable = async || {
+        let request = hyper::Request::builder().uri("/metrics").header("host", "x").body(whole("")).unwrap();
+        operator.send(request).await.text().lines().any(|line| line == "podgate_audit_writable 1")
+    };
+    assert!(is_writable().await);
+    let ledger = Ledger::of(&story.site).await;
+    let mut held = ledger.0.acquire().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *held).await.unwrap();
+    story.client.post("/volumes", json!({"name": "data"})).await.refused(503, "PodmanAPIError");
+    assert!(!is_writable().await);
+    sqlx::query("ROLLBACK").execute(&mut *held).await.unwrap();
+    eventually("that it is written", || async { is_writable().await.then_some(()) }).await;
 }
 
 /// A connection may be lost in the middle of a question, too: whatever the gateway asks by itself is asked again.

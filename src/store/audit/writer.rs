@@ -224,9 +224,12 @@ impl Writer {
     async fn catch_up(&mut self) {
         self.write_kept().await;
         self.copy.advance(&self.chain, &[]).await;
-        if self.disk.behind_since.is_some() {
+        if self.fails || self.disk.behind_since.is_some() {
             match self.chain.reach_disk(&mut self.line).await {
-                Ok(()) => self.disk.written(true),
+                Ok(()) => {
+                    self.disk.written(true);
+                    self.recovered();
+                }
                 Err(error) => self.complain(&error),
             }
         }
@@ -256,7 +259,7 @@ impl Writer {
         }
         match self.append(&ready).await {
             Ok(rows) => {
-                self.fails = false;
+                self.recovered();
                 let is_copied = self.copy.advance(&self.chain, &rows).await;
                 ready.into_iter().zip(&rows).for_each(|(waiting, row)| self.written(waiting, row, is_copied));
             }
@@ -273,9 +276,7 @@ impl Writer {
             let batch: Vec<Waiting> = self.kept.drain(..self.kept.len().min(BATCH)).collect();
             match self.append(&batch).await {
                 Ok(rows) => {
-                    if std::mem::take(&mut self.fails) {
-                        tracing::info!("the audit log is written again, and what was kept in memory with it");
-                    }
+                    self.recovered();
                     self.copy.advance(&self.chain, &rows).await;
                     batch.into_iter().zip(&rows).for_each(|(waiting, row)| self.written(waiting, row, true));
                 }
@@ -337,6 +338,13 @@ impl Writer {
         }
         if is_kept {
             self.kept.push_back(waiting);
+        }
+    }
+
+    /// Says once that it can be written again.
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.fails) {
+            tracing::info!("the audit log is written again");
         }
     }
 
