@@ -181,7 +181,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets keys that are older than `kept`, and each tenant's oldest answers beyond `most`.
+    /// Forgets keys that are older than `kept`, and beyond `most` each tenant's oldest of those that nobody works on.
     pub async fn forget_old_keys(&self, kept: Duration, most: u32) -> Result<()> {
         sqlx::query(
             "DELETE FROM idempotency_keys
@@ -197,7 +197,7 @@ impl Store {
                  SELECT id FROM (
                      SELECT id, ROW_NUMBER() OVER (PARTITION BY COALESCE(tenant_id, '') ORDER BY created_ms DESC, id)
                                 AS number
-                     FROM idempotency_keys WHERE answer IS NOT NULL
+                     FROM idempotency_keys WHERE answer IS NOT NULL OR gateway = ''
                  ) AS numbered WHERE number > $1
              )",
         )

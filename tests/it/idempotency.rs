@@ -348,6 +348,24 @@ async fn keys_are_forgotten() {
     }
 }
 
+/// Neither are there more of those that ended nobody knows how: while Podman is away, each of them.
+#[tokio::test]
+async fn keys_that_came_to_nothing_are_forgotten_too() {
+    let site = Site::new().set("idempotency.keys_per_tenant", 3).set("engine.url", "unix:///nonexistent/podman.sock");
+    let story = Story::at(site).await;
+    let body = json!({"image": "alpine", "name": "box"});
+    for number in 0..6 {
+        let key = format!("k{number}");
+        story.client.post_keyed("/containers", &key, body.clone()).await.refused(503, "PodmanAPIError");
+    }
+    let ledger = Ledger::of(&story.site).await;
+    assert_eq!(ledger.count("idempotency_keys").await, 6);
+    let Story { gateway, site, .. } = story;
+    drop(gateway);
+    let _gateway = site.start().await;
+    eventually("three are left", || async { (ledger.count("idempotency_keys").await == 3).then_some(()) }).await;
+}
+
 /// Whoever reads the store learns neither what was asked for nor what was answered in confidence.
 #[tokio::test]
 async fn no_secret_is_kept() {
