@@ -169,6 +169,12 @@ impl Lifecycle {
         row.lock_owned().await
     }
 
+    /// The row is no more.
+    fn forget_what_is_known(&self, row_id: &str) {
+        lock(&self.vanished).remove(row_id);
+        self.announced.forget(row_id);
+    }
+
     /// Marks a row as being worked on, so that no reconciler takes it for what a crash left.
     fn claim(&self, row_id: &str) -> Option<Claim> {
         self.claims.claim(row_id)

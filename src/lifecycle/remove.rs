@@ -96,7 +96,7 @@ impl Lifecycle {
         }
         self.fail_point.reached("remove.removed");
         self.store.forget_container(row).await?;
-        self.announced.forget(&row.id);
+        self.forget_what_is_known(&row.id);
         Ok(())
     }
 }

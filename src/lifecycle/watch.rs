@@ -61,9 +61,23 @@ impl Lifecycle {
     pub async fn look_at_some(&self, system: &SystemGrant, cursor: &str) -> Result<String> {
         let rows = self.store.containers_after(cursor, BITE).await?;
         let next = rows.last().map(|row| row.id.clone()).unwrap_or_default();
+        if rows.is_empty() {
+            self.forget_the_gone().await?;
+        }
         let looks = stream::iter(rows);
         looks.for_each_concurrent(AT_ONCE, |row| async move { self.look_and_tell(system, &row).await }).await;
         Ok(next)
+    }
+
+    /// Forgets what Podman lost and is not in the ledger any more either, whoever took it out.
+    async fn forget_the_gone(&self) -> Result<()> {
+        let vanished: Vec<String> = lock(&self.vanished).iter().cloned().collect();
+        for row_id in vanished {
+            if !self.store.has_container(&row_id).await? {
+                self.forget_what_is_known(&row_id);
+            }
+        }
+        Ok(())
     }
 
     /// Looks at a container, and says when Podman lost it or has it again.
@@ -79,7 +93,9 @@ impl Lifecycle {
             Ok(false) => {
                 // One that was removed meanwhile has not vanished.
                 let still_ours = self.store.has_container(&row.id).await.unwrap_or(false);
-                if still_ours && lock(&self.vanished).insert(row.id.clone()) {
+                if !still_ours {
+                    self.forget_what_is_known(&row.id);
+                } else if lock(&self.vanished).insert(row.id.clone()) {
                     tracing::warn!(
                         tenant,
                         container.name = name,
