@@ -119,7 +119,7 @@ mod tests {
         let labels = Labels::kept(pair("course", "a=b"));
         let has = |text: &str| labels.has(&WantedLabel::parse(text).unwrap());
         assert!(has("course=a=b"));
-        assert!(!has("course=") && !has("course=a") && !has("Course=a=b") && !has("cours=a=b"));
+        assert!(!has("course=") && !has("course=a") && !has("Course=a=b") && !has("courses=a=b"));
         for wrong in ["course", "", "=x", "a b=c"] {
             assert!(WantedLabel::parse(wrong).is_err(), "{wrong}");
         }
