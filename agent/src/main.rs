@@ -10,6 +10,7 @@ mod files;
 mod link;
 mod peer;
 mod pipes;
+mod processes;
 mod signals;
 mod supervise;
 mod tree;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words[..] {
         [] => supervise::run(),
+        ["processes"] => processes::list(),
         ["files"] => files::serve(None),
         ["files", root] => files::serve(Some(root)),
         _ => {

@@ -165,8 +165,9 @@ impl Stats {
 
     /// List a container's processes
     ///
-    /// Read on the host, so that the image needs no program for it. A user is `root` or a number: what the container calls
-    /// them is not looked up. A conflict if the container does not run.
+    /// Read by the gateway's agent, so that the image needs no program for it: 4,096 processes at most, of each 4 KiB of its
+    /// command line, 1 MiB of all. A user is `root` or a number: what the container calls them is not looked up. A conflict
+    /// if the container does not run, is paused, or was made without the agent, or where the agent cannot be started in it.
     #[oai(path = "/containers/:name/top", method = "get", operation_id = "listContainerProcesses")]
     async fn top(
         &self,

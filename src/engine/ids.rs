@@ -36,11 +36,6 @@ impl HostConfig {
     pub(super) fn groups(&self) -> Vec<IdMap> {
         parsed(self.ids.as_ref().and_then(|ids| ids.gid_map.as_ref()))
     }
-
-    #[cfg(test)]
-    pub(super) fn of_users(lines: Option<Vec<String>>) -> Self {
-        Self { ids: lines.map(|lines| IdMappings { uid_map: Some(lines), gid_map: None }) }
-    }
 }
 
 fn parsed(lines: Option<&Vec<String>>) -> Vec<IdMap> {
@@ -55,11 +50,5 @@ impl IdMap {
             (Ok(inside), Ok(outside), Ok(size)) => Some(Self { inside, outside, size }),
             _ => None,
         }
-    }
-
-    /// A number of the host's, as the container sees it.
-    pub(super) fn inside(self, outside: u32) -> Option<u32> {
-        let nth = outside.checked_sub(self.outside).filter(|nth| *nth < self.size)?;
-        self.inside.checked_add(nth)
     }
 }

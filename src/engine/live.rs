@@ -191,12 +191,10 @@ impl Engine {
         order: &Order,
         deadline: Deadline,
     ) -> Result<Live> {
-        let without =
-            || Error::new(Kind::Conflict, "this container was made without the gateway's agent; create it anew");
         if !self.has_agent(grant) {
-            return Err(without());
+            return Err(without_agent());
         }
-        let agent = self.start_agent(grant, user, order, deadline).await?.ok_or_else(without)?;
+        let agent = self.start_agent(grant, user, order, deadline).await?.ok_or_else(without_agent)?;
         let Agent { session, orders, reports } = agent;
         let output = self.output(grant, session, Source::Agent(reports), None);
         Ok(Live { input: LiveInput(orders), output })
@@ -205,6 +203,11 @@ impl Engine {
     fn output(&self, grant: &ContainerGrant, session: Session, source: Source, late: Option<Instant>) -> LiveOutput {
         LiveOutput { engine: self.clone(), grant: grant.clone(), session, source, late, heard: VecDeque::new() }
     }
+}
+
+/// Nothing but the agent would do.
+pub(super) fn without_agent() -> Error {
+    Error::new(Kind::Conflict, "this container was made without the gateway's agent; create it anew")
 }
 
 impl LiveExec {

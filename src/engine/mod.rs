@@ -11,7 +11,7 @@
 //! | exec | [`wire`] | podman-api's stream has no half of its own to end and keeps what is said |
 //! | archive stat and put | [`wire`] | podman-api can't set `noOverwriteDirNonDir`, without which a file replaces a directory |
 //! | image inspect, lists of containers, images, networks and volumes | [`wire`] | its types are stricter than two versions of Podman |
-//! | logs, stats, top | [`wire`] | podman-api parses stats by chunks, which breaks past 8 KiB; it knows no `stream=false` for top |
+//! | logs, stats | [`wire`] | podman-api parses stats by chunks, which breaks past 8 KiB |
 //! | attach | [`wire`] | podman-api waits for whole frames, however long |
 //! | events | [`wire`] | podman-api doesn't tell when the stream stands, before which nothing that was seen counts |
 //!
@@ -46,9 +46,11 @@ mod logs;
 mod mounted;
 mod networks;
 mod plain;
+mod processes;
 mod pull;
 mod said;
 mod spec;
+mod start;
 mod state;
 mod stats;
 mod stored;
@@ -72,7 +74,6 @@ use crate::policy::grant::ContainerGrant;
 pub use agent::Installer;
 pub use attach::{Attached, Input};
 pub use containers::{Labelled, Status};
-pub use create::gives_orders;
 pub use deadline::Deadline;
 pub use examine::Examined;
 pub use exec::{Ended, ExecRequest, Execution};
@@ -84,10 +85,11 @@ pub use images::Image;
 pub use lanes::Lane;
 pub use live::{Exit, Live, LiveExec, LiveInput, LiveOutput, Size, TerminalRequest, Told};
 pub use logs::{LogRequest, Logs};
+pub use processes::Processes;
 pub use pull::{PullProgress, PullStep, not_pulled};
 pub use said::{Reading, Said};
 pub use spec::Identity;
-pub use stats::{Processes, Sample};
+pub use stats::Sample;
 
 use index::Index;
 use lanes::Lanes;

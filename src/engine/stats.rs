@@ -1,11 +1,10 @@
-//! What a container uses, and its processes.
+//! What a container uses.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::ids::HostConfig;
-use super::{Deadline, Engine, failure};
+use super::{Deadline, Engine};
 use crate::domain::{Error, Kind, Result};
 use crate::policy::grant::ContainerGrant;
 
@@ -34,16 +33,6 @@ impl Sample {
             passed => self.cpu_ns.saturating_sub(since.cpu_ns) as f64 * 100.0 / passed as f64,
         }
     }
-}
-
-/// The processes of a container, as a table.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Processes {
-    /// What the columns are.
-    pub titles: Vec<String>,
-    /// A row each.
-    pub processes: Vec<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -109,70 +98,9 @@ impl Engine {
         }
         Ok(told.into())
     }
-
-    /// Its processes. Read on the host, so that the image needs no program for it. `Conflict` if it does not run.
-    pub async fn top(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Processes> {
-        // Users as the host numbers them: for `user`, Podman's service reads /etc/passwd in the container, wherever that
-        // leads and however long it is. The arguments last: Podman 5 takes the table apart at its blanks.
-        let columns = "huser,pid,ppid,pcpu,rss,etime,state,args";
-        let path = format!("/v4.0.0/libpod/containers/{}", grant.engine_id());
-        let ask = async {
-            let look = self.wire.get(&format!("{path}/json")).await?.checked()?.json::<Inspected>()?;
-            let answer = self.wire.get(&format!("{path}/top?stream=false&ps_args={columns}")).await?.checked()?;
-            Ok((look, answer))
-        };
-        let outcome = self.on(grant, deadline, ask).await;
-        let (look, answer) = self.in_its_state(grant, outcome).await?;
-        // Of one that has ended, 4.3.1 says nothing at all.
-        if answer.is_empty() {
-            return Err(self.standing(grant, not_running()).await);
-        }
-        let mut table: Processes = answer.json()?;
-        if table.titles.is_empty() {
-            return Err(failure::unreadable("processes without titles"));
-        }
-        table.tidy(&look.host_config);
-        Ok(table)
-    }
 }
 
-impl Processes {
-    /// Users as the container numbers them, and as many cells in each row as there are titles.
-    fn tidy(&mut self, host: &HostConfig) {
-        let user = self.titles.iter().position(|title| title == "HUSER");
-        if let Some(user) = user {
-            self.titles[user] = "USER".into();
-        }
-        for row in &mut self.processes {
-            // 4.3.1 takes the table apart at its tabs, and an argument may have some.
-            if row.len() > self.titles.len() {
-                let last = row.split_off(self.titles.len() - 1).join("\t");
-                row.push(last);
-            }
-            if let Some(cell) = user.and_then(|user| row.get_mut(user)) {
-                *cell = inside(host, cell);
-            }
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Inspected {
-    host_config: HostConfig,
-}
-
-/// A user of the host's, as the container sees it: its number there, but for root.
-fn inside(host: &HostConfig, user: &str) -> String {
-    let number = user.parse::<u32>().ok();
-    match number.and_then(|number| host.users().into_iter().find_map(|map| map.inside(number))) {
-        Some(0) => "root".into(),
-        Some(number) => number.to_string(),
-        None => user.to_owned(),
-    }
-}
-
-fn not_running() -> Error {
+pub(super) fn not_running() -> Error {
     Error::new(Kind::Conflict, "the container is not running")
 }
 
@@ -186,27 +114,6 @@ mod tests {
         assert_eq!(sample(3_000, 1_500).cpu_percent(&sample(1_000, 500)), 50.0);
         assert_eq!(sample(1_000, 500).cpu_percent(&sample(1_000, 500)), 0.0);
         assert_eq!(sample(1_000, 500).cpu_percent(&sample(2_000, 900)), 0.0, "a clock that was set back");
-    }
-
-    #[test]
-    fn users_are_those_of_the_container() {
-        let mapped = HostConfig::of_users(Some(vec!["0:10000000:65536".into()]));
-        for (user, inside) in [("10000000", "root"), ("10001000", "1000"), ("10065536", "10065536"), ("odd", "odd")] {
-            assert_eq!(super::inside(&mapped, user), inside);
-        }
-        assert_eq!(super::inside(&HostConfig::of_users(None), "1000"), "1000");
-    }
-
-    #[test]
-    fn a_row_has_as_many_cells_as_there_are_titles() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let mut table = Processes {
-            titles: words(&["HUSER", "COMMAND"]),
-            processes: vec![words(&["1", "a", "b", "c"]), words(&["2", "d"])],
-        };
-        table.tidy(&HostConfig::of_users(None));
-        assert_eq!(table.titles, ["USER", "COMMAND"]);
-        assert_eq!(table.processes, [words(&["1", "a\tb\tc"]), words(&["2", "d"])]);
     }
 
     #[test]

@@ -164,11 +164,6 @@ impl Answer {
         failure::refusal(self.status.as_u16(), &format!("{}: {}", said.message, said.cause))
     }
 
-    /// Whether it said nothing.
-    pub(super) fn is_empty(&self) -> bool {
-        self.body.is_empty()
-    }
-
     pub(super) fn body(&self) -> &[u8] {
         &self.body
     }

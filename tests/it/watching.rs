@@ -99,6 +99,40 @@ async fn processes_are_listed_whatever_a_container_calls_its_users() {
     }
 }
 
+/// Forks share their arguments, so long ones cost a container nothing, and whoever reads them all of it.
+#[tokio::test]
+async fn command_lines_are_read_as_far_as_they_are_told() {
+    let Story { client, .. } = &Story::begin().await;
+    let forks = "for i in 1 2 3 4 5 6; do (while sleep 100; do :; done) & done; wait";
+    let command = format!("A=$(head -c 100000 /dev/zero | tr '\\0' a); exec sh -c '{forks}' sh $A $A $A");
+    client.create(json!({"image": "alpine", "name": "c", "command": ["/bin/sh", "-c", command]})).await;
+    let top = eventually("the processes", || async {
+        let top = client.get("/containers/c/top").await.ok()["top"].clone();
+        (top["processes"].as_array().unwrap().len() == 13).then_some(top)
+    })
+    .await;
+    let lengths = top["processes"].as_array().unwrap().iter().map(|row| row[7].as_str().unwrap().len());
+    assert_eq!(lengths.filter(|length| *length == 4096).count(), 7, "{}", top["titles"]);
+    assert!(top.to_string().len() < 100_000);
+
+    // Frozen, nothing runs in it that would tell.
+    client.post("/containers/c/pause", json!(null)).await.ok();
+    let said = client.get("/containers/c/top").await.refused(409, "PodmanAPIError").to_string();
+    assert!(said.contains("paused"), "{said}");
+    client.post("/containers/c/unpause", json!(null)).await.ok();
+    assert_eq!(client.get("/containers/c/top").await.ok()["top"]["titles"], top["titles"]);
+}
+
+#[tokio::test]
+async fn processes_are_not_listed_without_the_agent() {
+    let story = Story::begin().await;
+    story.client.create_sleeping("c").await;
+    let ledger = crate::support::Ledger::of(&story.site).await;
+    ledger.execute("UPDATE containers SET agent = 0").await;
+    let said = story.client.get("/containers/c/top").await.refused(409, "PodmanAPIError").to_string();
+    assert!(said.contains("without the gateway's agent"), "{said}");
+}
+
 #[tokio::test]
 async fn processes_have_the_users_of_their_container() {
     let Story { client, .. } = &Story::begin().await;

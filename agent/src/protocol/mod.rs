@@ -20,6 +20,7 @@ use std::time::Duration;
 mod codec;
 pub mod files;
 mod order;
+pub mod processes;
 mod report;
 
 pub use codec::{Decoder, Frame, Malformed};

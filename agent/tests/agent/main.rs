@@ -4,6 +4,7 @@
 
 mod connect;
 mod io;
+mod processes;
 mod start;
 mod support;
 mod terminal;
