@@ -8,9 +8,9 @@ use podman_api::opts::ContainerDeleteOpts;
 use serde::Deserialize;
 
 use super::annotations::Annotations;
-use super::spec::{CONTAINER, INSTALLATION, VISITOR, own_label, own_labels};
+use super::spec::{CONTAINER, INSTALLATION, VISITOR, is_visitor_name, own_label, own_labels};
 use super::state::PAUSED;
-use super::{Deadline, Engine, Image, PROBE_PATIENCE, agent, failure};
+use super::{Deadline, Engine, PROBE_PATIENCE, agent, failure};
 use crate::domain::{EngineId, Kind, Result, Signal};
 use crate::policy::grant::{Audited, ContainerGrant, SystemGrant};
 
@@ -62,6 +62,8 @@ struct InspectedState {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Made {
     pub(super) id: String,
+    #[serde(default)]
+    name: String,
     config: MadeConfig,
 }
 
@@ -101,9 +103,11 @@ impl Labelled {
         self.row_id.strip_prefix(agent::INSTALLER)
     }
 
-    /// The gateway that sent it to a tenant's files, and that tenant's identifier, if it is a visitor.
+    /// The gateway that sent it to a tenant's files, and that tenant's identifier, if it is a visitor: of a name that no
+    /// tenant's container has, whatever its image says.
     pub fn visitor(&self) -> Option<(&str, &str)> {
-        self.visitor.as_ref()?.split_once('.')
+        let visitor = self.visitor.as_ref().filter(|_| is_visitor_name(&self.name))?;
+        visitor.split_once('.')
     }
 }
 
@@ -120,52 +124,6 @@ impl Status {
 }
 
 impl Engine {
-    /// Starts it; fine if it runs already. `Conflict` where Podman would have to read too much for that.
-    pub async fn start(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
-        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
-        // Each look would mount it and unmount it again.
-        let _mounted = self.mounted(grant, deadline).await?;
-        self.check_account_files(grant, deadline).await?;
-        self.start_now(grant, deadline).await
-    }
-
-    /// Starts one that was just made of that image and that nobody had in hand yet.
-    pub async fn start_new(&self, grant: &Audited<ContainerGrant>, image: &Image, deadline: Deadline) -> Result<()> {
-        let _heavy = self.heavy.enter(grant.tenant(), deadline).await?;
-        if !self.good_images.has(&image.id) {
-            let _mounted = self.mounted(grant, deadline).await?;
-            if self.check_account_files(grant, deadline).await? {
-                self.good_images.learn(&image.id);
-            }
-        }
-        self.start_now(grant, deadline).await
-    }
-
-    async fn start_now(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
-        let id = grant.engine_id();
-        let start = || async {
-            if grant.row().ends_stdin { self.start_without_input(id).await } else { self.start_as_it_is(id).await }
-        };
-        self.change(grant, deadline, self.patiently(start)).await
-    }
-
-    pub(super) async fn start_as_it_is(&self, id: &EngineId) -> Result<()> {
-        let container = self.podman.containers().get(id.as_str());
-        let started = async {
-            match container.start(None).await {
-                Err(podman_api::Error::Fault { code, .. }) if code.as_u16() == 304 => Ok(()),
-                other => other.map_err(failure::of_client),
-            }
-        };
-        self.timed("POST containers/{id}/start", started).await
-    }
-
-    /// Stops it as `stop` does, if it runs, and starts it.
-    pub async fn restart(&self, grant: &Audited<ContainerGrant>, patience: Duration, deadline: Deadline) -> Result<()> {
-        self.stop(grant, patience, deadline).await?;
-        self.start(grant, deadline.extended(patience)).await
-    }
-
     /// Freezes its processes. `Conflict` if it does not run, or is paused.
     pub async fn pause(&self, grant: &Audited<ContainerGrant>, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
@@ -340,6 +298,6 @@ impl Engine {
         }
         let row_id = made.label(CONTAINER).unwrap_or_default().to_owned();
         let visitor = made.label(VISITOR).map(str::to_owned);
-        Ok(Some(Labelled { engine_id: id.clone(), row_id, name: String::new(), visitor }))
+        Ok(Some(Labelled { engine_id: id.clone(), row_id, name: made.name, visitor }))
     }
 }

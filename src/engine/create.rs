@@ -103,7 +103,7 @@ impl Engine {
 }
 
 /// The refusal of an image with an annotation of this family.
-pub fn gives_orders(family: &'static str) -> Error {
+pub(super) fn gives_orders(family: &'static str) -> Error {
     let message =
         format!("the image has an annotation of the kind \"{family}\", which would be an order to its runtime");
     Error::new(Kind::Refused, message)

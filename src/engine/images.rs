@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::annotations::{Annotations, order_of_image};
+use super::annotations::order_of_image;
+use super::create::gives_orders;
+use super::spec::is_own_label;
 use super::{Deadline, Engine, failure};
-use crate::domain::{Error, ImageRef, Kind, Result};
+use crate::domain::{Directory, Error, ImageRef, Kind, Result};
 use crate::policy::grant::{ImageGrant, TenantGrant};
 
 /// What an image says of itself.
@@ -20,13 +24,7 @@ pub struct Image {
     /// 64 hex digits.
     pub id: String,
     /// Its WORKDIR, `/` if it has none.
-    pub workdir: String,
-    /// Whether its ENV has what Podman fills from its own service's environment (CVE-2026-57231).
-    pub is_greedy: bool,
-    /// Whether what it says of itself is more than Podman should write into each event and each answer about a container.
-    pub is_wordy: bool,
-    /// The family of an annotation of it that its runtime or Podman would obey, if it has one.
-    pub order: Option<&'static str>,
+    pub workdir: Directory,
 }
 
 #[derive(Deserialize)]
@@ -34,9 +32,9 @@ struct Inspected {
     #[serde(rename = "Id")]
     id: String,
     #[serde(rename = "Config", default)]
-    config: Option<InspectedConfig>,
+    config: Option<Box<RawValue>>,
     #[serde(rename = "Annotations", default)]
-    annotations: Option<Annotations>,
+    annotations: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -47,26 +45,52 @@ struct InspectedConfig {
     #[serde(default)]
     env: Option<Vec<String>>,
     #[serde(default)]
-    cmd: Option<Vec<String>>,
-    #[serde(default)]
-    entrypoint: Option<Vec<String>>,
-    #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// Most bytes of an image's labels, annotations, environment and command together. Podman writes labels into each event, as
-/// a line; a reader of Podman 5's that sees half of a long one ends the service (docs/decisions/0024).
-const MOST_WORDS: usize = 64 * 1024;
+/// Most bytes of an image's configuration and annotations, as Podman writes them. It writes labels into each event, as a
+/// line; a reader of Podman 5's that sees half of a long one ends the service (docs/decisions/0024). The rest is in its
+/// database and each of its answers, and a WORKDIR is made name by name.
+const MOST_TEXT: usize = 64 * 1024;
 
-impl InspectedConfig {
-    fn words(&self) -> usize {
-        let lists = [&self.env, &self.cmd, &self.entrypoint].into_iter().flatten().flatten();
-        lists.map(String::len).sum::<usize>() + length(self.labels.as_ref())
+impl Inspected {
+    /// The image, or `Refused` and `Forbidden` where a container of it would be more than its tenant's.
+    fn admitted(self) -> Result<Image> {
+        let refused = |message: String| Error::new(Kind::Refused, message);
+        let texts = [self.config, self.annotations];
+        if texts.iter().flatten().map(|text| text.get().len()).sum::<usize>() > MOST_TEXT {
+            let message = "the image's configuration (labels, environment, command and all else) and annotations have more than 64 KiB";
+            return Err(refused(message.into()));
+        }
+        let [config, annotations] = &texts;
+        let config: InspectedConfig = read(config.as_deref())?;
+        if config.env.into_iter().flatten().any(|one| !one.contains('=')) {
+            return Err(Error::new(Kind::Forbidden, "the image asks for the environment of Podman's service"));
+        }
+        if let Some(order) = order_of_image(&read(annotations.as_deref())?) {
+            return Err(gives_orders(order));
+        }
+        if config.labels.iter().flat_map(BTreeMap::keys).any(|label| is_own_label(label)) {
+            return Err(refused("the image has labels under \"io.podgate.\", which are the gateway's own".into()));
+        }
+        let workdir = Directory::parse(&tidy(&config.working_dir))
+            .map_err(|wrong| refused(format!("the image's WORKDIR cannot be used: {wrong}")))?;
+        Ok(Image { id: self.id, workdir })
     }
 }
 
-fn length(map: Option<&BTreeMap<String, String>>) -> usize {
-    map.into_iter().flatten().map(|(name, value)| name.len() + value.len()).sum()
+fn read<T: DeserializeOwned + Default>(text: Option<&RawValue>) -> Result<T> {
+    let read = text.map(|text| serde_json::from_str::<Option<T>>(text.get()));
+    Ok(read.transpose().map_err(failure::unreadable)?.flatten().unwrap_or_default())
+}
+
+/// Without what builders leave in and what means nothing: a slash at the end or twice, and `.` for a name.
+fn tidy(workdir: &str) -> String {
+    if !workdir.is_empty() && !workdir.starts_with('/') {
+        return workdir.to_owned();
+    }
+    let names: Vec<&str> = workdir.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    format!("/{}", names.join("/"))
 }
 
 #[derive(Deserialize)]
@@ -117,17 +141,20 @@ impl Engine {
 
     /// Whether the host has the image that was granted.
     pub async fn has_image(&self, grant: &ImageGrant) -> Result<bool> {
-        match self.image(grant, self.deadline()).await {
+        match self.inspect_image(grant, self.deadline()).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind == Kind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// The image that was granted. `NotFound` if the host does not have it.
-    ///
-    /// The reference in the URL is one that the tenant's list allows, and holds nothing but its letters.
+    /// The image that was granted. `NotFound` if the host does not have it, `Refused` or `Forbidden` where it may not be used.
     pub async fn image(&self, grant: &ImageGrant, deadline: Deadline) -> Result<Image> {
+        self.inspect_image(grant, deadline).await?.admitted()
+    }
+
+    /// The reference in the URL is one that the tenant's list allows, and holds nothing but its letters.
+    async fn inspect_image(&self, grant: &ImageGrant, deadline: Deadline) -> Result<Inspected> {
         let reference = utf8_percent_encode(grant.reference().as_str(), NON_ALPHANUMERIC);
         let path = format!("/v4.0.0/libpod/images/{reference}/json");
         let answer = self.short(grant.tenant(), deadline, self.wire.get(&path)).await?.checked()?;
@@ -135,12 +162,50 @@ impl Engine {
         if found.id.len() != 64 || !found.id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(failure::unreadable("an image without a full id"));
         }
-        let config = found.config.unwrap_or_default();
-        let is_wordy = config.words() + length(found.annotations.as_ref()) > MOST_WORDS;
-        let InspectedConfig { working_dir, env, .. } = config;
-        let workdir = Some(working_dir).filter(|dir| dir.starts_with('/')).unwrap_or_else(|| "/".into());
-        let is_greedy = env.into_iter().flatten().any(|one| !one.contains('='));
-        let order = found.annotations.as_ref().and_then(order_of_image);
-        Ok(Image { id: found.id, workdir, is_greedy, is_wordy, order })
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn admitted(config: &Value, annotations: &Value) -> Result<String, String> {
+        let found = json!({"Id": "a", "Config": config, "Annotations": annotations});
+        let found: Inspected = serde_json::from_str(&found.to_string()).unwrap();
+        found.admitted().map(|image| image.workdir.as_str().to_owned()).map_err(|error| error.message.to_string())
+    }
+
+    #[test]
+    fn a_workdir_is_a_plain_path() {
+        let workdir = |text: &str| admitted(&json!({"WorkingDir": text}), &Value::Null);
+        for (text, dir) in [("", "/"), ("/", "/"), ("/app/", "/app"), ("//a/./b", "/a/b")] {
+            assert_eq!(workdir(text).as_deref(), Ok(dir));
+        }
+        for bad in ["app", "/a/../b", "/a\nb", &format!("/{}", "x".repeat(256)), &"/x".repeat(2048)] {
+            assert!(workdir(bad).unwrap_err().contains("WORKDIR"), "{bad}");
+        }
+        assert_eq!(admitted(&Value::Null, &Value::Null).as_deref(), Ok("/"));
+    }
+
+    #[test]
+    fn whatever_is_long_is_refused() {
+        let long = "x".repeat(MOST_TEXT);
+        let ports: BTreeMap<String, Value> = (1..6000).map(|port| (format!("{port}/tcp"), json!({}))).collect();
+        for config in [json!({"User": long}), json!({"Volumes": {&long: {}}}), json!({"ExposedPorts": ports})] {
+            assert!(admitted(&config, &Value::Null).unwrap_err().contains("64 KiB"));
+        }
+        let half = "x".repeat(MOST_TEXT / 2);
+        assert!(admitted(&json!({"User": half}), &json!({"a": half})).unwrap_err().contains("64 KiB"));
+        assert!(admitted(&json!({"User": half}), &json!({"a": "b"})).is_ok());
+    }
+
+    #[test]
+    fn our_labels_are_ours() {
+        let label = |name: &str| admitted(&json!({"Labels": {name: "x.y"}}), &Value::Null);
+        assert!(label("io.podgate.visitor").unwrap_err().contains("io.podgate."));
+        assert!(label("io.podgate").is_ok() && label("io.podgated.x").is_ok());
     }
 }

@@ -8,8 +8,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Host, Image, agent, capabilities};
-use crate::domain::{ContainerName, Directory, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant};
+use crate::domain::{ContainerName, Error, Mount, MountSource, NetworkMode, PublishedPort, Result, Tenant};
 use crate::policy::spec::{ContainerSpec, USER_IDS};
+
+/// Whether a label is one of ours, or would be taken for one.
+pub(super) fn is_own_label(name: &str) -> bool {
+    name.starts_with("io.podgate.")
+}
 
 /// Label of the installation that made an object.
 pub(super) const INSTALLATION: &str = "io.podgate.installation";
@@ -20,6 +25,16 @@ pub(super) const CONTAINER: &str = "io.podgate.container";
 
 /// Label of a visitor to a container's files: the gateway that sent it, a dot, and the tenant's identifier.
 pub(super) const VISITOR: &str = "io.podgate.visitor";
+
+/// Podman's name of a visitor.
+pub(super) fn visitor_name(id: &str) -> String {
+    format!("podgate-files-{id}")
+}
+
+/// Whether a name is of that form. Every tenant's container has a dot in its name.
+pub(super) fn is_visitor_name(name: &str) -> bool {
+    name.strip_prefix("podgate-files-").is_some_and(|id| !id.contains('.'))
+}
 
 /// Label of a volume with the agent's program: its digest.
 pub(super) const AGENT: &str = "io.podgate.agent";
@@ -152,7 +167,7 @@ pub(super) fn body(
         "env": spec.environment,
         // Sent even when it is the image's own: Podman would make a missing one, through symlinks, on the host
         // (CVE-2026-55686).
-        "work_dir": spec.workdir.as_ref().map_or(image.workdir.as_str(), Directory::as_str),
+        "work_dir": spec.workdir.as_ref().unwrap_or(&image.workdir).as_str(),
         "image_volume_mode": "ignore",
         "volatile": !spec.durable,
         // A pipe for everybody: without, the main process would get the host's /dev/null.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Claim, Lifecycle};
 use crate::domain::{Attempt, EngineId, Error, Kind, PublishedPort, Result, timestamp_ms};
-use crate::engine::{Deadline, Identity, Image, Installer, Status, gives_orders};
+use crate::engine::{Deadline, Identity, Image, Installer, Status};
 use crate::policy::grant::{Audited, ContainerGrant, CreateGrant};
 use crate::store::{Container, Promised, Reservation, State};
 
@@ -39,16 +39,6 @@ impl Lifecycle {
             return Ok(made);
         }
         let image = self.obtain(&grant.image(), grant.spec().pull, deadline).await?;
-        if image.is_greedy {
-            return Err(Error::new(Kind::Forbidden, "the image asks for the environment of Podman's service"));
-        }
-        if image.is_wordy {
-            let message = "the image's labels, annotations, environment and command have more than 64 KiB";
-            return Err(Error::new(Kind::Refused, message));
-        }
-        if let Some(order) = image.order {
-            return Err(gives_orders(order));
-        }
         let limits = grant.spec().limits;
         // Claimed before it is there: nobody else takes it for what a crash left.
         let id = self.store.id_for(attempt);
@@ -156,7 +146,7 @@ impl Lifecycle {
         let made = grant.made(row, engine_id.clone());
         if grant.spec().start {
             self.take_running(&made).await?;
-            self.engine.start_new(&made, image, deadline).await?;
+            self.engine.start_new(&made, image, &grant.spec().mounts, deadline).await?;
         }
         self.fail_point.reached("create.started");
         let status = self.engine.status(&made, deadline).await?;

@@ -146,7 +146,7 @@ impl Lifecycle {
     async fn other_strays(&self, grant: &SystemGrant) -> Result<Strays> {
         let mut strays = Strays::default();
         for visitor in self.engine.visitors(grant, &self.installation).await? {
-            if !self.is_owned(&visitor).await? {
+            if visitor.visitor().is_some() && !self.is_owned(&visitor).await? {
                 strays.containers.push(visitor);
             }
         }
@@ -293,6 +293,10 @@ impl Lifecycle {
 
     /// Whether somebody answers for a container with our label.
     async fn is_owned(&self, found: &Labelled) -> Result<bool> {
+        // Whatever its labels say, of which an image may bring some.
+        if self.store.knows_container(&found.engine_id).await? {
+            return Ok(true);
+        }
         if let Some((gateway, _)) = found.visitor() {
             let is_ours = gateway == self.store.gateway();
             return if is_ours { Ok(self.engine.is_visiting(found)) } else { self.store.gateway_lives(gateway).await };

@@ -66,6 +66,36 @@ async fn an_image_that_says_too_much_is_refused() {
     story.podman.remove_image(&name).await;
 }
 
+/// By our labels, what is whose is known after a crash.
+#[tokio::test]
+async fn an_image_does_not_speak_for_the_gateway() {
+    let name = format!("localhost/{}:posing", unique());
+    let story = Story::with(Site::new(), &[&format!("--image={name}")]).await;
+    for label in ["io.podgate.visitor", "io.podgate.container"] {
+        story.podman.load(image(&name, "/nowhere", &json!({"Cmd": ["/app", "sleep"], "Labels": {label: "x.y"}}))).await;
+        let answer = story.client.post("/containers", json!({"image": name, "name": "c"})).await;
+        let said = answer.refused(400, "ValidationError").to_string();
+        assert!(said.contains("io.podgate."), "{said}");
+    }
+    story.podman.remove_image(&name).await;
+}
+
+/// The runtime would make it name by name, at every start.
+#[tokio::test]
+async fn an_image_has_a_workdir_of_a_paths_length() {
+    let name = format!("localhost/{}:far", unique());
+    let story = Story::with(Site::new(), &[&format!("--image={name}")]).await;
+    for (workdir, why) in
+        [("/x".repeat(40_000), "64 KiB"), ("/x".repeat(3000), "WORKDIR"), ("/a/../b".into(), "WORKDIR")]
+    {
+        story.podman.load(image(&name, "/nowhere", &json!({"Cmd": ["/app", "sleep"], "WorkingDir": workdir}))).await;
+        let answer = story.client.post("/containers", json!({"image": name, "name": "c"})).await;
+        let said = answer.refused(400, "ValidationError").to_string();
+        assert!(said.contains(why), "{said}");
+    }
+    story.podman.remove_image(&name).await;
+}
+
 /// For what it takes for init, Podman mounts the control groups, writable.
 #[tokio::test]
 async fn a_command_called_init_is_a_command() {
