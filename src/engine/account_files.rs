@@ -2,15 +2,13 @@
 //!
 //! Podman reads `/etc/passwd` and `/etc/group` whenever it starts a container or a process in one, and a line of any length
 //! as a whole, at three to four bytes of memory for each. A sparse file costs its tenant nothing and Podman gigabytes
-//! (docs/decisions/0029). Podman looks into the container's root as it lies on the disk, where nothing is mounted; we are
-//! shown what the container sees. So no link of theirs may lead to where something is mounted over what Podman would read.
+//! (docs/decisions/0029). Podman looks into the container's root as it lies on the disk, where nothing is mounted; its own
+//! looks show what the container sees. So where a link is among them, a visitor goes and looks at the disk.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Deserialize;
-
-use super::files::{Stat, archive_url};
+use super::files::{Disk, Stat, archive_url};
 use super::{Deadline, Engine};
 use crate::domain::{Error, Kind, Result};
 use crate::policy::grant::ContainerGrant;
@@ -19,14 +17,10 @@ const DIRECTORY: &str = "/etc";
 const FILES: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
 /// Most bytes of one. Real ones have a few thousand; of a line of two bytes Podman keeps some two hundred.
-const MOST: i64 = 256 * 1024;
+const MOST: u64 = 256 * 1024;
 
-/// Names of what every container has mounted. What is mounted on cannot be renamed, whatever becomes of the directories
-/// above, so the names stay.
-const MOUNTED: &[&str] =
-    &["proc", "sys", "dev", "shm", ".podgate", "hosts", "resolv.conf", "hostname", ".containerenv", "secrets"];
-
-/// Images whose files were found small and no links: what a container is at its first start, if it starts at once.
+/// Images whose files were found small and no links, each with where something was mounted: what a container is at its
+/// first start, if it starts at once.
 #[derive(Clone, Default)]
 pub(super) struct GoodImages(Arc<Mutex<HashSet<String>>>);
 
@@ -47,57 +41,34 @@ impl GoodImages {
     }
 }
 
-#[derive(Deserialize)]
-struct Inspected {
-    #[serde(rename = "Mounts", default)]
-    mounts: Option<Vec<Mounted>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Mounted {
-    destination: String,
-}
-
 impl Engine {
+    /// Before a container starts: `Conflict` where Podman would read more than it should, or something would be mounted
+    /// elsewhere than where it was asked to. Whether all of it is told by the image.
+    pub(super) async fn check_start(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<bool> {
+        // What is mounted hides links from Podman's looks.
+        if self.has_mounts(grant, deadline).await? {
+            let mut disk = self.disk(grant, deadline).await?;
+            check_on_disk(&mut disk).await?;
+            return disk.check_targets().await;
+        }
+        self.check_account_files(grant, deadline).await
+    }
+
     /// `Conflict` where Podman would read more than it should. Whether no link is among the files.
     pub(super) async fn check_account_files(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<bool> {
         let look = |path| self.look_at(grant, path, deadline);
         let [passwd, group] = FILES;
-        let found = tokio::try_join!(look(DIRECTORY), look(passwd), look(group))?;
-        let mut plain = true;
-        for (path, found) in [(DIRECTORY, found.0), (passwd, found.1), (group, found.2)] {
-            let Some(mut found) = found else { continue };
-            if found.is_link() {
-                plain = false;
-                self.check_link(grant, path, &found.link_target, deadline).await?;
-                let Some(end) = self.look_at(grant, &found.link_target, deadline).await? else { continue };
-                if end.is_link() {
-                    return Err(refused(path, "keeps changing"));
-                }
-                found = end;
-            }
-            if FILES.contains(&path) && found.is_device() {
-                return Err(refused(path, "is a device, which Podman would read; put a file there"));
-            }
-            if FILES.contains(&path) && found.size > MOST {
-                return Err(refused(path, "has more than 256 KiB, which Podman would read; make it smaller"));
+        let (directory, passwd, group) = tokio::try_join!(look(DIRECTORY), look(passwd), look(group))?;
+        if [&directory, &passwd, &group].into_iter().flatten().any(Stat::is_link) {
+            check_on_disk(&mut self.disk(grant, deadline).await?).await?;
+            return Ok(false);
+        }
+        for (path, found) in FILES.into_iter().zip([passwd, group]) {
+            if let Some(found) = found {
+                check(path, found.is_device(), found.size.unsigned_abs())?;
             }
         }
-        Ok(plain)
-    }
-
-    /// `Conflict` where something may be mounted on the way to what a link leads to.
-    async fn check_link(&self, grant: &ContainerGrant, path: &str, target: &str, deadline: Deadline) -> Result<()> {
-        let url = format!("/v4.0.0/libpod/containers/{}/json", grant.engine_id());
-        let ask = async { self.wire.get(&url).await?.checked()?.json::<Inspected>() };
-        let mounts = deadline.bound(ask).await?.mounts.unwrap_or_default();
-        let names = mounts.iter().filter_map(|mounted| mounted.destination.rsplit('/').next());
-        let names: HashSet<&str> = names.chain(MOUNTED.iter().copied()).collect();
-        match target.split('/').any(|name| names.contains(name)) {
-            true => Err(refused(path, "is a link to where something may be mounted; put a file there")),
-            false => Ok(()),
-        }
+        Ok(true)
     }
 
     /// What stands at a path, with where it leads; none if nothing does.
@@ -109,10 +80,33 @@ impl Engine {
             // A link that leads nowhere is told of all the same.
             return Ok(Stat::of(&answer.headers).ok());
         }
+        if answer.status == hyper::StatusCode::INTERNAL_SERVER_ERROR {
+            // Of a link in a circle, without a word.
+            return Err(Error::new(
+                Kind::Conflict,
+                format!("the container's {path} cannot be looked at; put a file there"),
+            ));
+        }
         Stat::of(&answer.checked()?.headers).map(Some)
     }
 }
 
-fn refused(path: &str, why: &str) -> Error {
-    Error::new(Kind::Conflict, format!("the container's {path} {why}"))
+async fn check_on_disk(disk: &mut Disk) -> Result<()> {
+    for path in FILES {
+        if let Some((is_device, size)) = disk.end_of(path).await? {
+            check(path, is_device, size)?;
+        }
+    }
+    Ok(())
+}
+
+fn check(path: &str, is_device: bool, size: u64) -> Result<()> {
+    let refused = |why: &str| Err(Error::new(Kind::Conflict, format!("the container's {path} {why}")));
+    if is_device {
+        return refused("is a device, which Podman would read; put a file there");
+    }
+    if size > MOST {
+        return refused("has more than 256 KiB, which Podman would read; make it smaller");
+    }
+    Ok(())
 }

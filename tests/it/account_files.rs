@@ -59,7 +59,7 @@ async fn what_podman_would_read_whole_has_a_size() {
     client.delete("/containers/c?force=true").await.ok();
 }
 
-/// Podman follows their links on its own disk, where nothing is mounted over what lies there.
+/// Podman follows their links on its own disk, where nothing is mounted over what lies there; so we look there.
 #[tokio::test]
 async fn links_to_accounts_hide_nothing() {
     let story = Story::begin().await;
@@ -67,9 +67,12 @@ async fn links_to_accounts_hide_nothing() {
     client.post("/volumes", json!({"name": "v"})).await.ok();
     let made = client.create_with("c", json!({"volumes": {"v": "/data/v"}})).await;
     let id = made["id"].as_str().unwrap().to_owned();
-    client
-        .exec("c", json!("mkdir /real; mv /etc/group /etc/passwd /real; cp /real/* /data/v; ln -s /real/* /etc"))
-        .await;
+    // Below what is mounted next time lie a long file and a link to one.
+    let below = "mv /data /old; mkdir -p /data/v; ln -s /long /data/v/x";
+    let long = format!("truncate -s {MUCH} /long /data/v/group");
+    client.exec("c", json!(format!("cp /etc/group /etc/passwd /old/v; {below}; {long}"))).await;
+    client.post("/containers/c/restart?timeout=0", Value::Null).await.ok();
+    client.exec("c", json!("mkdir /real; mv /etc/group /etc/passwd /real; ln -s /real/* /etc")).await;
     // As images have it that are made of links.
     assert_eq!(client.exec("c", json!("id -un")).await, "root\n");
     client.post("/containers/c/restart?timeout=0", Value::Null).await.ok();
@@ -77,20 +80,22 @@ async fn links_to_accounts_hide_nothing() {
     refuses(command(client, "true").await, "/etc/group");
     put(client, "/real/group", "root:x:0:\n").await;
 
+    let glob = format!("mkdir '/[x]'; truncate -s {MUCH} '/[x]/group'; ln -sf '/[x]/group' /etc/group");
     let hidden = [
         "ln -sf /data/v/group /etc/group",
-        "ln -sf /dev/shm/group /etc/group",
-        "ln -sf /etc/hosts /etc/passwd",
         "ln -s /data/v/group /link; ln -sf ../link /etc/group",
-        "mv /data /elsewhere; ln -sf /elsewhere/v/group /etc/group",
+        "ln -s /real/group /data/v/x; ln -sf /data/v/x /etc/group",
+        "ln -sf /link2 /etc/group; ln -s link2 /link2",
+        &glob,
     ];
     for change in hidden {
         command(client, change).await.ok();
-        let said = refuses(command(client, "true").await, "/etc/");
-        assert!(said.contains("is a link"), "{said}");
-        // In the links' place.
-        story.podman.put(&id, "/etc", "passwd", b"root:x:0:0::/root:/bin/sh\n").await;
+        refuses(command(client, "true").await, "/etc/group");
+        client.post("/containers/c/stop?timeout=0", Value::Null).await.ok();
+        refuses(verb(client, "start").await, "/etc/group");
+        // In the link's place.
         story.podman.put(&id, "/etc", "group", b"root:x:0:\n").await;
+        verb(client, "start").await.ok();
         assert_eq!(client.exec("c", json!("id -un")).await, "root\n");
     }
     client.delete("/containers/c?force=true").await.ok();

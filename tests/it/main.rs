@@ -56,6 +56,7 @@ mod limits;
 mod lists;
 mod logs;
 mod lost_database;
+mod mount_targets;
 mod oauth;
 mod operations;
 mod orphans;

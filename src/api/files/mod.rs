@@ -99,7 +99,7 @@ impl Files {
     /// Remove a file or a directory
     ///
     /// A link is removed, not what it leads to. What is mounted in the container stays. A removal that fails in the
-    /// middle of a directory has removed what came before. The container need not run.
+    /// middle of a directory has removed what came before. The container need not run, but one that is paused is a conflict.
     #[oai(path = "/containers/:name/files", method = "delete", operation_id = "removeContainerFile")]
     async fn remove(
         &self,

@@ -75,7 +75,7 @@ impl Tree {
     /// Move a file or a directory
     ///
     /// Gives it another name, in one step where it stays on one file system. Between file systems it is copied first, and
-    /// seen under its new name once it is whole. The container need not run.
+    /// seen under its new name once it is whole. The container need not run, but one that is paused is a conflict.
     #[oai(path = "/containers/:name/files/move", method = "post", operation_id = "moveContainerFile")]
     async fn rename(
         &self,

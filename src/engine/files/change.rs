@@ -109,6 +109,7 @@ impl ChangingFiles {
 
     /// Removes a file, a link or a directory.
     pub async fn remove(&mut self, path: &ContainerPath, recursive: bool) -> Result<()> {
+        self.files.visit.may_move().await?;
         self.files.visit.have_done(&Ask::Remove { path: path.as_str().into(), recursive }).await.map(drop)
     }
 
@@ -126,6 +127,7 @@ impl ChangingFiles {
 
     /// Gives something another name. A file that has it goes where it says `replace`.
     pub async fn rename(&mut self, from: &ContainerPath, to: &ContainerPath, replace: bool) -> Result<FileInfo> {
+        self.files.visit.may_move().await?;
         let (from, to) = (from.as_str().into(), to.as_str().into());
         let ask = Ask::Move { from, to, replace, token: rand::random() };
         self.files.have_info(&ask).await.map(|(info, _)| info)

@@ -6,6 +6,7 @@
 //! | `visitor` | a container of ours that has the files of one that does not run |
 //! | `mounts` | what a visitor has mounted |
 //! | `survey` | how much of the disk a container and its volumes take |
+//! | `disk` | what lies where something else is mounted |
 //! | `talk` | the conversation with it |
 //! | `change` | what only those may do who announced it |
 //! | `meaning` | from its language to the program's |
@@ -13,6 +14,7 @@
 
 mod accounts;
 mod change;
+mod disk;
 mod meaning;
 mod mounts;
 mod survey;
@@ -34,6 +36,7 @@ use visit::Visit;
 pub use accounts::FileWrite;
 pub(super) use accounts::{Stat, archive_url, first_file};
 pub use change::{ChangingFiles, Expected, Target, Unpacked};
+pub(super) use disk::Disk;
 pub use survey::Survey;
 pub(super) use visitor::Visits;
 

@@ -13,6 +13,12 @@ use crate::policy::grant::ContainerGrant;
 /// In a visitor that measures: what the container wrote over its image. Its volumes stand beside it under their names.
 pub(super) const LAYER: &str = "layer";
 
+/// In a visitor that looks: the container's root with nothing mounted in it. What is mounted stands beside it.
+pub(super) const ROOT: &str = "root";
+
+/// Of what is looked at.
+const LOOKED_AT: [&str; 5] = ["rbind", "ro", "nosuid", "nodev", "rprivate"];
+
 /// As Podman's create takes them.
 #[derive(Default)]
 pub(super) struct Mounts {
@@ -117,10 +123,31 @@ impl Inspected {
         let volumes = volumes.filter(|mounted| mounted.destination != agent::DIRECTORY);
         let volumes = volumes.filter_map(|mounted| Some((volume_id(&mounted.name)?, mounted.source.as_str())));
         let all: Vec<(&str, &str)> = layer.into_iter().chain(volumes).collect();
-        let options = ["rbind", "ro", "nosuid", "nodev", "rprivate"];
-        let bind = |(name, source): &(&str, &str)| json!({"type": "bind", "source": source, "destination": format!("{TREE}/{name}"), "options": options});
+        let bind = |(name, source): &(&str, &str)| json!({"type": "bind", "source": source, "destination": format!("{TREE}/{name}"), "options": LOOKED_AT});
         let mounts = Mounts { binds: all.iter().map(bind).collect(), volumes: Vec::new(), ids: self.ids() };
         (mounts, all.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Whether anything is mounted besides what Podman gives every container.
+    pub(super) fn has_mounts(&self) -> bool {
+        self.tenants().next().is_some()
+    }
+
+    /// The root and each thing that is mounted in it beside it, none to be written. With where each belongs, and its name.
+    pub(super) fn apart(&self, root: &str) -> (Mounts, Vec<(String, String)>) {
+        let bind = |name: &str, source: &str| json!({"type": "bind", "source": source, "destination": format!("{TREE}/{name}"), "options": LOOKED_AT});
+        let mut mounts = Mounts { binds: vec![bind(ROOT, root)], volumes: Vec::new(), ids: self.ids() };
+        let mut places = Vec::new();
+        for (nth, mounted) in self.tenants().enumerate() {
+            let name = format!("m{nth}");
+            mounts.binds.push(bind(&name, &mounted.source));
+            places.push((mounted.destination.clone(), name));
+        }
+        (mounts, places)
+    }
+
+    fn tenants(&self) -> impl Iterator<Item = &Mounted> {
+        self.mounts.iter().flatten().filter(|mounted| mounted.destination != agent::DIRECTORY)
     }
 
     fn ids(&self) -> Option<(Vec<Value>, Vec<Value>)> {

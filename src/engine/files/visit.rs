@@ -22,7 +22,7 @@ pub(super) struct Visit {
     talk: Talk,
     engine: Engine,
     grant: ContainerGrant,
-    _stay: Option<Stay>,
+    stay: Option<Stay>,
     _lane: Lane,
 }
 
@@ -42,7 +42,7 @@ impl Visit {
                 Err(error) => return Err(unless_gone(engine, grant, error).await),
             },
         };
-        Ok(Self { talk, engine: engine.clone(), grant: grant.clone(), _stay: stay, _lane: lane })
+        Ok(Self { talk, engine: engine.clone(), grant: grant.clone(), stay, _lane: lane })
     }
 
     /// Asks, and does not wait for an answer.
@@ -68,6 +68,23 @@ impl Visit {
         match self.ask(ask).await? {
             Tell::Done(number) => Ok(number),
             other => Err(nonsense(&other)),
+        }
+    }
+
+    /// Before anything is moved or taken away: `Conflict` where a visitor would do it to a container with processes. What
+    /// is mounted in there cannot be moved from inside; from here it could, with what is mounted on it.
+    pub(super) async fn may_move(&mut self) -> Result<()> {
+        if self.stay.is_none() {
+            return Ok(());
+        }
+        let status = self.engine.status(&self.grant, self.engine.deadline()).await?;
+        match status.word.as_str() {
+            "paused" => Err(Error::new(Kind::Conflict, "the container is paused; unpause it first")),
+            _ if status.is_running() => {
+                let message = "the gateway's agent cannot be started in the container, and only from inside something may be moved or removed; stop it first";
+                Err(Error::new(Kind::Conflict, message))
+            }
+            _ => Ok(()),
         }
     }
 

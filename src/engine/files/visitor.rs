@@ -20,7 +20,7 @@ use super::talk::Talk;
 use crate::domain::{Error, Kind, Result};
 use crate::engine::hijack::Hijacked;
 use crate::engine::mounted::Mounted;
-use crate::engine::spec::{CONTAINER, CPU_PERIOD, INSTALLATION, PROCESSES_PER_USER, VISITOR};
+use crate::engine::spec::{CONTAINER, CPU_PERIOD, INSTALLATION, PROCESSES_PER_USER, VISITOR, visitor_name};
 use crate::engine::{Deadline, Engine, Labelled};
 use crate::policy::grant::ContainerGrant;
 
@@ -71,9 +71,7 @@ impl Stay {
         let _heavy = engine.heavy.enter(grant.tenant(), deadline).await?;
         let mounted = engine.mounted(grant, deadline).await?;
         let mounts = engine.inspect_disk(grant, deadline).await?.as_seen_inside(&mounted.root, changes);
-        let mut stay = Self { engine: engine.clone(), mounted: Some(mounted), name: None };
-        let talk = stay.arrive(grant, &mounts, deadline).await?;
-        Ok((talk, stay))
+        Self::in_lane(engine, grant, Some(mounted), &mounts, deadline).await
     }
 
     /// Makes one that has nothing but what is mounted for it.
@@ -84,7 +82,18 @@ impl Stay {
         deadline: Deadline,
     ) -> Result<(Talk, Self)> {
         let _heavy = engine.heavy.enter(grant.tenant(), deadline).await?;
-        let mut stay = Self { engine: engine.clone(), mounted: None, name: None };
+        Self::in_lane(engine, grant, None, mounts, deadline).await
+    }
+
+    /// The same for whoever has the tenant's lane already, and maybe a root that has to stay mounted.
+    pub(super) async fn in_lane(
+        engine: &Engine,
+        grant: &ContainerGrant,
+        mounted: Option<Mounted>,
+        mounts: &Mounts,
+        deadline: Deadline,
+    ) -> Result<(Talk, Self)> {
+        let mut stay = Self { engine: engine.clone(), mounted, name: None };
         let talk = stay.arrive(grant, mounts, deadline).await?;
         Ok((talk, stay))
     }
@@ -92,7 +101,7 @@ impl Stay {
     async fn arrive(&mut self, grant: &ContainerGrant, mounts: &Mounts, deadline: Deadline) -> Result<Talk> {
         let engine = self.engine.clone();
         let image = engine.agent_image(deadline).await?;
-        let name = format!("podgate-files-{}", (engine.world.new_id)());
+        let name = visitor_name(&(engine.world.new_id)());
         let body = body(&engine, grant, &image, &name, mounts);
         engine.visits.lock().insert(name.clone());
         let path = |verb| format!("/v4.0.0/libpod/containers/{name}/{verb}");
