@@ -107,7 +107,7 @@ impl Lifecycle {
         let (this, grant) = (self.clone(), grant.clone());
         let undo = async move { this.undo(row, engine_id, &grant, claim).await };
         match error.kind {
-            Kind::EngineTimeout | Kind::EngineDown => drop(self.tasks.spawn(undo)),
+            Kind::EngineTimeout => drop(self.tasks.spawn(undo)),
             _ => undo.await,
         }
         blame(error)

@@ -323,7 +323,7 @@ impl Containers {
             status: status.word,
             image: row.image.clone(),
             created: timestamp_ms(row.created_ms),
-            labels: row.labels.as_map().clone(),
+            labels: Some(row.labels.as_map().clone()).filter(|labels| !labels.is_empty()),
         };
         Ok((item, Cursor::of(row)))
     }

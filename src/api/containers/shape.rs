@@ -114,6 +114,7 @@ pub(super) struct ContainerSummary {
 
 /// A container of a list.
 #[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
 pub(super) struct ContainerItem {
     /// First 12 digits of Podman's id.
     pub(super) id: String,
@@ -125,8 +126,8 @@ pub(super) struct ContainerItem {
     pub(super) image: String,
     /// When it was created, RFC 3339.
     pub(super) created: String,
-    /// Labels that it was made with.
-    pub(super) labels: BTreeMap<String, String>,
+    /// Labels that it was made with, if it was made with any.
+    pub(super) labels: Option<BTreeMap<String, String>>,
 }
 
 /// Everything about one container.
@@ -253,7 +254,7 @@ impl Example for ContainerListResponse {
             status: "running".into(),
             image: "docker.io/library/alpine:latest".into(),
             created: "2025-01-19T15:47:19.123000Z".into(),
-            labels: BTreeMap::new(),
+            labels: None,
         };
         Self { success: true, containers: vec![item], next_cursor: None }
     }
