@@ -12,6 +12,7 @@ mod peer;
 mod pipes;
 mod processes;
 mod signals;
+mod stat;
 mod supervise;
 mod tree;
 

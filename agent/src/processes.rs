@@ -14,6 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 use podgate_agent::protocol::Frame;
 use podgate_agent::protocol::processes::{Listed, MOST_COMMAND, MOST_COMMANDS, MOST_PROCESSES, Process};
 
+use crate::stat;
+
 const PROC: &str = "/proc";
 
 /// Its magic number, from linux/magic.h.
@@ -91,16 +93,13 @@ struct Stat {
 }
 
 impl Stat {
-    /// The name stands in parentheses and may hold anything, but nothing after it holds one.
     fn parse(text: &[u8]) -> Option<Self> {
-        let (from, to) = (text.iter().position(|byte| *byte == b'(')?, text.iter().rposition(|byte| *byte == b')')?);
-        let name = text.get(from + 1..to)?.to_vec();
-        let fields: Vec<&str> = std::str::from_utf8(&text[to + 1..]).ok()?.split_ascii_whitespace().collect();
+        let (name, fields) = stat::parse(text)?;
         // As proc(5) counts them, of which two came before.
         let field = |number: usize| fields.get(number - 3).copied();
         let number = |number: usize| field(number)?.parse::<u64>().ok();
         Some(Self {
-            name,
+            name: name.to_vec(),
             state: *field(3)?.as_bytes().first()?,
             parent: field(4)?.parse().ok()?,
             ticks: number(14)?.saturating_add(number(15)?),

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait};
 
-use crate::signals;
+use crate::{signals, stat};
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -95,7 +95,7 @@ fn descendants() -> Vec<Pid> {
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid
-            && let Some((parent, lives)) = fs::read(entry.path().join("stat")).ok().as_deref().and_then(stat)
+            && let Some((parent, lives)) = fs::read(entry.path().join("stat")).ok().as_deref().and_then(parent)
         {
             parents.push((pid, parent, lives));
         }
@@ -115,14 +115,11 @@ fn descendants() -> Vec<Pid> {
     }
 }
 
-/// The parent of a process, and whether it is more than an exit code. Its name comes first and may hold anything, but
-/// nothing after it holds a parenthesis.
-fn stat(text: &[u8]) -> Option<(Pid, bool)> {
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace();
-    let state = fields.next()?;
-    let parent = Pid::from_raw(fields.next()?.parse().ok()?)?;
-    Some((parent, !matches!(state, "Z" | "X")))
+/// The parent of a process, and whether it is more than an exit code.
+fn parent(text: &[u8]) -> Option<(Pid, bool)> {
+    let (_, fields) = stat::parse(text)?;
+    let [state, parent, ..] = fields[..] else { return None };
+    Some((Pid::from_raw(parent.parse().ok()?)?, !matches!(state, "Z" | "X")))
 }
 
 /// Waits a moment for a child to end.
@@ -138,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_pretend_to_be_a_state() {
-        let parent = |text: &str| stat(text.as_bytes()).map(|(pid, lives)| (pid.as_raw_nonzero().get(), lives));
+        let parent = |text: &str| parent(text.as_bytes()).map(|(pid, lives)| (pid.as_raw_nonzero().get(), lives));
         assert_eq!(parent("7 (sh) S 3 7 7 0"), Some((3, true)));
         assert_eq!(parent("7 (a) S 1 (b) Z 3 7"), Some((3, false)));
         assert_eq!(parent("1 (init) S 0 1 1"), None);

@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 use poem::http::{StatusCode, header};
-
 use poem::{Request, Response};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Error, Result, Tags};
+use crate::domain::{Error, Result, Tags, hex};
 
 /// One copy, whoever is slow to take it.
 pub struct Specification {
@@ -21,8 +20,8 @@ impl Specification {
     pub fn new(document: &Value) -> Result<Self> {
         let text = serde_json::to_vec_pretty(document).map_err(Error::internal)?;
         let digest = Sha256::digest(&text);
-        let tag: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { text: text.into(), tag: format!("\"{tag}\"") })
+        let tag = format!("\"{}\"", hex(&digest[..8]));
+        Ok(Self { text: text.into(), tag })
     }
 
     /// The whole of it, or that it is what the client has.

@@ -46,8 +46,7 @@ impl Engine {
     /// elsewhere than where it was asked to. Whether all of it is told by the image.
     pub(super) async fn check_start(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<bool> {
         // What is mounted hides links from Podman's looks.
-        if self.has_mounts(grant, deadline).await? {
-            let mut disk = self.disk(grant, deadline).await?;
+        if let Some(mut disk) = self.disk_beneath_mounts(grant, deadline).await? {
             check_on_disk(&mut disk).await?;
             return disk.check_targets().await;
         }

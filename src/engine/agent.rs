@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use super::install::Installation;
 use super::spec::{INSTALLATION, own_label};
 use super::{Deadline, Engine, failure};
-use crate::domain::{Error, Kind, Result};
+use crate::domain::{Error, Kind, Result, hex};
 use crate::policy::grant::{ContainerGrant, CreateGrant, SystemGrant};
 
 /// Where the volume is mounted.
@@ -69,7 +69,7 @@ impl Program {
             Some(false) => return Err("it is not static, so most images could not run it".into()),
             None => return Err("it is no program".into()),
         }
-        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&Sha256::digest(&bytes));
         Ok(Self { bytes: bytes.into(), digest: digest.into(), installed: Arc::default() })
     }
 

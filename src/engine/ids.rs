@@ -1,6 +1,6 @@
 //! The user namespace of a container, as Podman tells it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `HostConfig` of an inspected container, as far as it says whose numbers are whose.
 #[derive(Deserialize)]
@@ -19,11 +19,14 @@ struct IdMappings {
 }
 
 /// So many numbers, the first of which is one inside and another on the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// As Podman's create takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct IdMap {
-    pub(super) inside: u32,
-    pub(super) outside: u32,
-    pub(super) size: u32,
+    #[serde(rename = "container_id")]
+    inside: u32,
+    #[serde(rename = "host_id")]
+    outside: u32,
+    size: u32,
 }
 
 impl HostConfig {

@@ -31,8 +31,12 @@ pub struct ApiKey {
 impl ApiKey {
     /// Whether it is good no more.
     pub fn is_expired(&self, now_ms: i64) -> bool {
-        self.expires_ms.is_some_and(|expires| expires <= now_ms)
+        is_expired(self.expires_ms, now_ms)
     }
+}
+
+fn is_expired(expires_ms: Option<i64>, now_ms: i64) -> bool {
+    expires_ms.is_some_and(|expires| expires <= now_ms)
 }
 
 /// A new key.
@@ -230,7 +234,7 @@ impl Store {
         let previous = row.previous_digest.filter(|_| row.previous_until_ms.is_some_and(|until| until > now));
         let is_use_news = row.last_used_ms.is_none_or(|last| last + NOTE_USE_EVERY_MS <= now);
         let digests = [row.digest].into_iter().chain(previous).collect();
-        let is_expired = row.expires_ms.is_some_and(|expires| expires <= now);
+        let is_expired = is_expired(row.expires_ms, now);
         Ok(Some(KeyRecord { account, digests, is_expired, is_use_news, id: id.to_owned() }))
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::gateway::unique;
-use crate::support::{Forwarder, Podman, Site, Story, eventually};
+use crate::support::{Client, Forwarder, Gateway, Podman, Site, Story, eventually};
 
 /// A path for a socket. Short: it has room for 107 bytes.
 pub fn socket() -> PathBuf {
@@ -120,18 +120,23 @@ async fn a_removal_ends_when_podman_is_back() {
     assert_eq!(story.client.listed().await, []);
 }
 
-#[tokio::test]
-async fn a_silent_podman_is_waited_for_only_so_long() {
+/// A gateway that waits so many seconds for a Podman that can be silenced, and has a container.
+async fn impatient(name: &str, seconds: u64) -> (Forwarder, Site, Gateway, Client) {
     let socket = socket();
     let Story { client, gateway, mut site, .. } = Story::at(site_at(&socket)).await;
     let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
-    client.create_sleeping("web").await;
+    client.create_sleeping(name).await;
     // On a busy machine, only what is to be late may have so little time.
     drop(gateway);
-    site.put("engine.request_timeout_seconds", 2);
+    site.put("engine.request_timeout_seconds", seconds);
     let gateway = site.start().await;
-    let client = &gateway.client(&client.token.unwrap());
+    let client = gateway.client(&client.token.unwrap());
+    (podman, site, gateway, client)
+}
 
+#[tokio::test]
+async fn a_silent_podman_is_waited_for_only_so_long() {
+    let (podman, _site, _gateway, client) = impatient("web", 2).await;
     podman.set_silent(true);
     for (method, path, body) in [
         ("POST", "/containers/web/start", None),
@@ -166,14 +171,7 @@ async fn a_silent_podman_is_waited_for_only_so_long() {
 /// Neither a create that has to be taken back nor one that waits behind it waits for Podman twice.
 #[tokio::test]
 async fn creates_wait_for_a_silent_podman_only_once() {
-    let socket = socket();
-    let Story { client, gateway, mut site, .. } = Story::at(site_at(&socket)).await;
-    let podman = Forwarder::start(&socket, &Podman::of_the_tests().socket);
-    client.create_sleeping("first").await;
-    drop(gateway);
-    site.put("engine.request_timeout_seconds", 8);
-    let gateway = site.start().await;
-    let client = gateway.client(&client.token.unwrap());
+    let (podman, _site, _gateway, client) = impatient("first", 8).await;
     eventually("that Podman is known", || async { (client.get("/readyz").await.status == 200).then_some(()) }).await;
     podman.set_silent(true);
     let creates = (0..6).map(|number| {

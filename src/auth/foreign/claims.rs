@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::auth::unauthenticated;
 use crate::config::{ForeignAccounts, Issuer, Mapping, Meaning};
-use crate::domain::{AccountName, Error, Result, Role, TenantSlug};
+use crate::domain::{AccountName, Error, Result, Role, TenantSlug, hex};
 use crate::store::ForeignAccess;
 
 /// Longest subject (OpenID Connect Core 1.0, 2).
@@ -125,7 +125,7 @@ fn names(issuer: &Issuer, subject: &str, name: &str) -> Vec<AccountName> {
     let fit: String = name.chars().map(|c| if is_fit(c) { c } else { '-' }).take(MAX_NAME).collect();
     let fit = fit.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let digest = Sha256::digest(format!("{}\n{subject}", issuer.issuer));
-    let digits: String = digest.iter().take(TELLING_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(&digest[..TELLING_BYTES]);
     let names =
         if fit.is_empty() { vec![format!("user-{digits}")] } else { vec![fit.into(), format!("{fit}-{digits}")] };
     names.iter().filter_map(|name| AccountName::parse(&format!("{name}@{}", issuer.name)).ok()).collect()

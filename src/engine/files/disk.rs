@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use podgate_agent::protocol::files::{Ask, Info, Kind as What, Tell};
 
-use super::mounts::ROOT;
+use super::mounts::{Inspected, ROOT};
 use super::talk::{Talk, nonsense};
 use super::visitor::Stay;
 use crate::domain::{Error, Kind, MountTarget, Result};
@@ -41,16 +41,28 @@ struct End {
 impl Engine {
     /// Sends one, on behalf of whoever has a lane for heavy calls already.
     pub(in crate::engine) async fn disk(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Disk> {
-        let mounted = self.mounted(grant, deadline).await?;
         let inspected = self.inspect_disk(grant, deadline).await?;
+        self.disk_of(grant, &inspected, deadline).await
+    }
+
+    /// The same, if the container has anything mounted besides what every container has.
+    pub(in crate::engine) async fn disk_beneath_mounts(
+        &self,
+        grant: &ContainerGrant,
+        deadline: Deadline,
+    ) -> Result<Option<Disk>> {
+        let inspected = self.inspect_disk(grant, deadline).await?;
+        if !inspected.has_mounts() {
+            return Ok(None);
+        }
+        self.disk_of(grant, &inspected, deadline).await.map(Some)
+    }
+
+    async fn disk_of(&self, grant: &ContainerGrant, inspected: &Inspected, deadline: Deadline) -> Result<Disk> {
+        let mounted = self.mounted(grant, deadline).await?;
         let (binds, mounts) = inspected.apart(&mounted.root);
         let (talk, stay) = Stay::in_lane(self, grant, Some(mounted), &binds, deadline).await?;
         Ok(Disk { talk, deadline, _stay: stay, mounts })
-    }
-
-    /// Whether the container has anything mounted besides what Podman gives it.
-    pub(in crate::engine) async fn has_mounts(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<bool> {
-        Ok(self.inspect_disk(grant, deadline).await?.has_mounts())
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Mounts {
     pub(super) binds: Vec<Value>,
     pub(super) volumes: Vec<Value>,
     /// The user namespace: maps of users and of groups.
-    pub(super) ids: Option<(Vec<Value>, Vec<Value>)>,
+    pub(super) ids: Option<(Vec<IdMap>, Vec<IdMap>)>,
 }
 
 #[derive(Deserialize)]
@@ -94,11 +94,8 @@ impl Inspected {
         mounts.binds.push(json!({"type": "bind", "source": root, "destination": TREE, "options": bind}));
         // Podman says year 1 of what never was.
         let never_started = self.state.started_at.is_empty() || self.state.started_at.starts_with("0001-");
-        for mounted in self.mounts.iter().flatten() {
+        for mounted in self.tenants() {
             let destination = format!("{TREE}{}", mounted.destination);
-            if mounted.destination == agent::DIRECTORY {
-                continue;
-            }
             if mounted.kind == "volume" && mounted.writable && never_started && changes {
                 // A fresh volume is nobody's in the container until Podman gives it to whoever mounts it first, on 4.3.1 for
                 // good: so whoever only looks does not. What the image has there is left for the container itself.
@@ -119,8 +116,7 @@ impl Inspected {
     /// to be written. With these names.
     pub(super) fn as_on_the_disk(&self) -> (Mounts, Vec<&str>) {
         let layer = self.driver.data.as_ref().and_then(|data| data.upper_dir.as_deref()).map(|path| (LAYER, path));
-        let volumes = self.mounts.iter().flatten().filter(|mounted| mounted.kind == "volume");
-        let volumes = volumes.filter(|mounted| mounted.destination != agent::DIRECTORY);
+        let volumes = self.tenants().filter(|mounted| mounted.kind == "volume");
         let volumes = volumes.filter_map(|mounted| Some((volume_id(&mounted.name)?, mounted.source.as_str())));
         let all: Vec<(&str, &str)> = layer.into_iter().chain(volumes).collect();
         let bind = |(name, source): &(&str, &str)| json!({"type": "bind", "source": source, "destination": format!("{TREE}/{name}"), "options": LOOKED_AT});
@@ -128,7 +124,7 @@ impl Inspected {
         (mounts, all.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Whether anything is mounted besides what Podman gives every container.
+    /// Whether anything is mounted besides what every container has.
     pub(super) fn has_mounts(&self) -> bool {
         self.tenants().next().is_some()
     }
@@ -150,13 +146,8 @@ impl Inspected {
         self.mounts.iter().flatten().filter(|mounted| mounted.destination != agent::DIRECTORY)
     }
 
-    fn ids(&self) -> Option<(Vec<Value>, Vec<Value>)> {
+    fn ids(&self) -> Option<(Vec<IdMap>, Vec<IdMap>)> {
         let (users, groups) = (self.host_config.users(), self.host_config.groups());
-        let told = |maps: Vec<IdMap>| maps.into_iter().map(id_map).collect();
-        (!users.is_empty()).then(|| (told(users), told(groups)))
+        (!users.is_empty()).then_some((users, groups))
     }
-}
-
-fn id_map(IdMap { inside, outside, size }: IdMap) -> Value {
-    json!({"container_id": inside, "host_id": outside, "size": size})
 }

@@ -11,6 +11,7 @@ use super::talk::{Talk, nonsense};
 use super::visitor::Stay;
 use crate::domain::{Error, ExecUser, Kind, Result};
 use crate::engine::exec::Process;
+use crate::engine::state::PAUSED;
 use crate::engine::{Deadline, Engine, Lane};
 use crate::policy::grant::ContainerGrant;
 
@@ -79,7 +80,7 @@ impl Visit {
         }
         let status = self.engine.status(&self.grant, self.engine.deadline()).await?;
         match status.word.as_str() {
-            "paused" => Err(Error::new(Kind::Conflict, "the container is paused; unpause it first")),
+            "paused" => Err(Error::new(Kind::Conflict, PAUSED)),
             _ if status.is_running() => {
                 let message = "the gateway's agent cannot be started in the container, and only from inside something may be moved or removed; stop it first";
                 Err(Error::new(Kind::Conflict, message))

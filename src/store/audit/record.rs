@@ -7,7 +7,7 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Tenant, timestamp_ms};
+use crate::domain::{Tenant, hex, timestamp_ms};
 use crate::store::{ApiKey, Container, Volume};
 
 /// What a row is about.
@@ -318,7 +318,7 @@ impl Row {
 
 /// SHA-256 in hex.
 pub(super) fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 /// What the first row of a chain comes after.

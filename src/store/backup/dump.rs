@@ -6,8 +6,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::schema::{migrations, tables};
-use super::{EndLine, FORM, Heading, TableLine, hex, rows};
-use crate::domain::{Error, Kind, Result};
+use super::{EndLine, FORM, Heading, TableLine, rows};
+use crate::domain::{Error, Kind, Result, hex};
 use crate::store::Store;
 
 /// Writes lines, and their digest along with them.

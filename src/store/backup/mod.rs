@@ -40,8 +40,3 @@ struct EndLine {
     rows: u64,
     sha256: String,
 }
-
-/// The digest as the file has it.
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}

@@ -12,9 +12,9 @@ use sqlx::Transaction;
 
 use super::rows::Writer;
 use super::schema::{Table, tables};
-use super::{EndLine, FORM, Heading, TableLine, hex};
+use super::{EndLine, FORM, Heading, TableLine};
 use crate::config;
-use crate::domain::{Error, Result, World};
+use crate::domain::{Error, Result, World, hex};
 use crate::metrics::Metrics;
 use crate::store::{MIGRATIONS, State, Store};
 
