@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
+
 use super::{Lifecycle, ROUND, within};
-use crate::domain::{Kind, Result, Tenant};
+use crate::domain::{Error, Kind, Result, Tenant};
 use crate::policy::grant::{Audited, SystemGrant};
-use crate::store::{Deed, Object};
+use crate::store::{Container, Deed, Object};
+
+/// Of one tenant's containers or volumes, how many go at once.
+const AT_ONCE: usize = 4;
 
 /// How long a deletion rests after Podman or the store did not answer.
 const AFTER_A_HANG: Duration = Duration::from_secs(10);
@@ -53,21 +58,45 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Takes away all that the tenant owns; false if something is left that somebody else is working on.
+    /// Takes away all that the tenant owns; false if something is left that somebody else is working on. What cannot go
+    /// yet holds up nothing else: a wedged container would keep the others running.
     async fn empty_tenant(&self, system: &SystemGrant, tenant: &Tenant) -> Result<bool> {
-        for row in self.store.all_containers(tenant).await? {
-            // What somebody else is working on is looked at again in the next round.
-            let Some(_claim) = self.claim(&row.id) else { return Ok(false) };
-            // Somebody may have removed it since the list was read; marking a row that is gone changes nothing.
-            self.store.mark_removing(&row).await?;
-            self.fail_point.reached("delete.marked");
-            self.take_back(system, &row, "its tenant is deleted").await?;
+        let containers = self.store.all_containers(tenant).await?;
+        let containers = each(containers, |row| self.empty_container(system, row)).await;
+        if containers.as_ref().is_err_and(is_nobodys_fault) {
+            return containers;
         }
-        for volume in self.store.all_volumes(tenant).await? {
-            if !self.settle_volume(system, &volume, true).await? {
-                return Ok(false);
-            }
-        }
+        // After the containers that have them.
+        let volumes = self.store.all_volumes(tenant).await?;
+        let volumes = each(volumes, |volume| async move { self.settle_volume(system, &volume, true).await }).await;
+        Ok(containers? && volumes?)
+    }
+
+    async fn empty_container(&self, system: &SystemGrant, row: Container) -> Result<bool> {
+        // What somebody else is working on is looked at again in the next round.
+        let Some(_claim) = self.claim(&row.id) else { return Ok(false) };
+        // Somebody may have removed it since the list was read; marking a row that is gone changes nothing.
+        self.store.mark_removing(&row).await?;
+        self.fail_point.reached("delete.marked");
+        self.take_back(system, &row, "its tenant is deleted").await?;
         Ok(true)
     }
+}
+
+/// Whether all of them are done: some at once, all of them whatever becomes of one, and then fails as the first that did.
+async fn each<T, Done: Future<Output = Result<bool>>>(all: Vec<T>, work: impl Fn(T) -> Done) -> Result<bool> {
+    let mut outcome = Ok(true);
+    let mut under_way = stream::iter(all).map(work).buffer_unordered(AT_ONCE);
+    while let Some(one) = under_way.next().await {
+        match one {
+            Err(error) if is_nobodys_fault(&error) => return Err(error),
+            one => outcome = outcome.and_then(|all| one.map(|one| all && one)),
+        }
+    }
+    outcome
+}
+
+/// Whether nothing else would do better.
+fn is_nobodys_fault(error: &Error) -> bool {
+    matches!(error.kind, Kind::EngineDown | Kind::StoreDown)
 }

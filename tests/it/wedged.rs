@@ -277,6 +277,9 @@ async fn a_wedged_container_holds_up_nobodys_end() {
             start.await.unwrap();
         }
     }
+    // Its oldest one hangs as well.
+    last.create(json!({"image": WEDGED, "name": "b", "start": false})).await;
+    hangs(last.post("/containers/b/start", json!(null))).await;
     last.create(json!({"image": TRAP, "name": "c", "command": "sleep 300"})).await;
     // By then the time of the stuck ones has come, too.
     let expiring =
@@ -295,6 +298,13 @@ async fn a_wedged_container_holds_up_nobodys_end() {
     }
     assert!(late.iter().all(|late| *late < Duration::from_secs(8)), "expired so much too late: {late:?}");
     all_is_well(&theirs, "usual").await;
+    eventually("the end of the leaving one's container that does not hang", || async {
+        let shown = site.run(&["tenant", "show", &leaving.slug, "--json"], "").succeeded();
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let quota = shown["quotas"].as_array().unwrap().iter().find(|quota| quota["resource"] == "containers").unwrap();
+        (quota["used"] == 1).then_some(())
+    })
+    .await;
 
     // Podman removes no network while anything is stuck, so the last of the deletion waits for the cure.
     podman.kill_service();
