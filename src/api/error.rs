@@ -31,7 +31,9 @@ pub fn status_and_type(kind: &Kind) -> (StatusCode, &'static str) {
         Kind::NotFound | Kind::NoPath => (StatusCode::NOT_FOUND, "PodmanAPIError"),
         Kind::Exists | Kind::Conflict | Kind::Busy | Kind::Unfinished => (StatusCode::CONFLICT, "PodmanAPIError"),
         Kind::EngineTimeout => (StatusCode::REQUEST_TIMEOUT, "PodmanAPIError"),
-        Kind::EngineDown | Kind::StoreDown | Kind::IssuerDown => (StatusCode::SERVICE_UNAVAILABLE, "PodmanAPIError"),
+        Kind::EngineDown | Kind::HostFull | Kind::StoreDown | Kind::IssuerDown => {
+            (StatusCode::SERVICE_UNAVAILABLE, "PodmanAPIError")
+        }
         Kind::Engine => (StatusCode::INTERNAL_SERVER_ERROR, "PodmanAPIError"),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     }

@@ -160,6 +160,7 @@ impl Images {
             }
             // A refusal has its own code; once events come, there is none any more.
             self.0.engine.ping().await?;
+            self.0.engine.check_room(&grant).await?;
         }
         let open = self.0.streams.open(who.principal(), who.scope()).await?;
         let (entry, reference) = (grant.entry().clone(), grant.reference().to_string());
@@ -211,7 +212,7 @@ fn event(grant: &ImageGrant, pull: Pull) -> PullEvent {
             PullEvent { status, reference, layers: Some(layers), message: None }
         }
         Pull::Done => PullEvent { status: PullStatus::Done, reference, layers: None, message: None },
-        Pull::Failed | Pull::Lost => {
+        Pull::Failed | Pull::Lost | Pull::Full => {
             let message = pull.failure().map(|error| error.message.into_owned());
             PullEvent { status: PullStatus::Failed, reference, layers: None, message }
         }

@@ -348,6 +348,7 @@ fn images(r: &mut Reader) -> Images {
         pull: r.parsed("images.pull", str::parse).unwrap_or(PullPolicy::Never),
         pull_patience: Duration::from_secs(r.number("images.pull_seconds", 1..=86_400)),
         pulls: r.number("images.pulls", 1..=100),
+        keep_free_bytes: r.number("images.keep_free_bytes", 0..=1_125_899_906_842_624),
         aliases: aliases(r),
     }
 }

@@ -98,6 +98,8 @@ pub struct Images {
     pub pull_patience: Duration,
     /// Pulls at once.
     pub pulls: usize,
+    /// Bytes of Podman's storage that no pull takes.
+    pub keep_free_bytes: u64,
     /// What short names mean.
     pub aliases: BTreeMap<ImageRequest, ImageRef>,
 }

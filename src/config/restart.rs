@@ -46,6 +46,7 @@ impl Config {
             ("operator", *operator == new.operator),
             ("output", *output == new.output),
             ("images.pulls", images.pulls == new.images.pulls),
+            ("images.keep_free_bytes", images.keep_free_bytes == new.images.keep_free_bytes),
             ("images.pull_seconds", images.pull_patience == new.images.pull_patience),
         ];
         all.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -66,6 +66,8 @@ pub enum Kind {
     EngineTimeout,
     /// Podman cannot be reached.
     EngineDown,
+    /// Podman's host has no room for what is everybody's.
+    HostFull,
     /// Podman failed for reasons of its own.
     Engine,
     /// The store cannot be reached or is too busy.

@@ -48,6 +48,7 @@ mod networks;
 mod plain;
 mod processes;
 mod pull;
+mod room;
 mod said;
 mod spec;
 mod start;
@@ -87,6 +88,7 @@ pub use live::{Exit, Live, LiveExec, LiveInput, LiveOutput, Size, TerminalReques
 pub use logs::{LogRequest, Logs};
 pub use processes::Processes;
 pub use pull::{PullProgress, PullStep, not_pulled};
+pub use room::no_room;
 pub use said::{Reading, Said};
 pub use spec::Identity;
 pub use stats::Sample;
@@ -124,6 +126,7 @@ pub struct Engine {
     images: images::OnHost,
     good_images: account_files::GoodImages,
     pull_patience: Duration,
+    room: room::Room,
     long: Lanes,
     heavy: Lanes,
     transfers: Lanes,
@@ -162,6 +165,7 @@ impl Engine {
             images: images::OnHost::default(),
             good_images: account_files::GoodImages::default(),
             pull_patience: images.pull_patience,
+            room: room::Room::of(images.keep_free_bytes),
             long: Lanes::of_callers(engine.long_calls_per_tenant, metrics.queue("long")),
             heavy: Lanes::of_podman(heavy_calls(), metrics.queue("heavy")),
             transfers: Lanes::of_callers(engine.transfers_per_tenant, metrics.queue("transfers")),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Lifecycle;
 use super::rows::lock;
 use crate::domain::{Error, ImageRef, Kind, PullPolicy, Result};
-use crate::engine::{Deadline, Image, PullProgress, not_pulled};
+use crate::engine::{Deadline, Image, PullProgress, no_room, not_pulled};
 use crate::policy::grant::{Audited, ImageGrant};
 use crate::store::Outcome;
 
@@ -31,6 +31,8 @@ pub enum Pull {
     Failed,
     /// Podman went away, or the gateway ends.
     Lost,
+    /// Podman's host has no room for it.
+    Full,
 }
 
 impl Pull {
@@ -42,6 +44,7 @@ impl Pull {
             Self::Lost => {
                 Some(Error::new(Kind::EngineDown, "Podman went out of reach, or the gateway ends; try again"))
             }
+            Self::Full => Some(no_room()),
         }
     }
 }
@@ -115,6 +118,7 @@ impl Lifecycle {
                 *pull = match outcome {
                     Ok(()) => Pull::Done,
                     Err(error) if error.kind == Kind::EngineDown => Pull::Lost,
+                    Err(error) if error.kind == Kind::HostFull => Pull::Full,
                     Err(_) => Pull::Failed,
                 }
             });
@@ -145,6 +149,7 @@ impl Lifecycle {
             }
         };
         drop(waiting);
+        self.engine.check_room(grant).await?;
         self.engine.pull(grant, turn, |progress| tell.send_modify(|pull| *pull = Pull::Running(progress))).await
     }
 
@@ -183,7 +188,7 @@ async fn follow(mut other: Told, tell: &watch::Sender<Pull>) -> Result<()> {
         let now = *other.borrow_and_update();
         match now {
             Pull::Running(_) => tell.send_modify(|pull| *pull = now),
-            Pull::Done | Pull::Failed | Pull::Lost => return now.failure().map_or(Ok(()), Err),
+            Pull::Done | Pull::Failed | Pull::Lost | Pull::Full => return now.failure().map_or(Ok(()), Err),
         }
         if other.changed().await.is_err() {
             return Err(not_pulled());

@@ -172,6 +172,27 @@ async fn an_installation_that_does_not_pull_says_so() {
     create(Value::Null).await.refused(404, "PodmanAPIError");
 }
 
+/// Images count for no tenant, and would fill the disk for all.
+#[tokio::test]
+async fn no_image_is_pulled_into_the_last_of_the_room() {
+    let site = Site::new().set("images.keep_free_bytes", 1_i64 << 50);
+    let story = Story::with(site, &["--image=127.0.0.1:5104/acme/web", &format!("--image={ALPINE}")]).await;
+    let client = &story.client;
+    let create = |image: &str, pull: &str| {
+        let body = sleeping("c", json!({"image": image, "pull": pull}));
+        async { client.post("/containers", body).await }
+    };
+    let image = "127.0.0.1:5104/acme/web";
+    let refusal = client.post("/images/pull", json!({"image": image})).await;
+    refusal.refused(503, "PodmanAPIError");
+    assert!(refusal.text().contains("no room"), "{}", refusal.text());
+    create(image, "missing").await.refused(503, "PodmanAPIError");
+    create(ALPINE, "always").await.refused(503, "PodmanAPIError");
+    assert_eq!(client.used().await["containers"], 0);
+    // What is there is used.
+    create(ALPINE, "missing").await.ok();
+}
+
 /// A registry that takes the connection and says nothing.
 #[tokio::test]
 async fn a_pull_that_hangs_ends_and_holds_up_nobody() {
