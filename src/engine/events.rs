@@ -40,6 +40,7 @@ impl Engine {
         let stream = self.wire.stream(PATH).await?;
         self.index.listen(true);
         self.wedged.probe_all();
+        self.network_removals.probe_all();
         let _deaf = Deaf(self);
         let chunks = StreamReader::new(stream.map(|chunk| chunk.map_err(std::io::Error::other)));
         let mut lines = FramedRead::new(chunks, LinesCodec::new_with_max_length(LONGEST));

@@ -17,6 +17,13 @@ pub(super) struct Said {
     pub(super) message: String,
 }
 
+const PORT_TAKEN: &str = "a host port is taken";
+
+/// Whether something else has a port that was to be published.
+pub fn is_port_taken(error: &Error) -> bool {
+    error.message == PORT_TAKEN
+}
+
 /// Words of Podman or its runtimes, and what they mean to the caller. The first that matches counts.
 const MEANINGS: &[(&str, Kind, &str)] = &[
     ("device or resource busy", Kind::Busy, "Podman is busy with this; try again"),
@@ -38,7 +45,7 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("no such network interface", Kind::Busy, "Podman is busy with its networks; try again"),
     ("can only be used on running containers", Kind::Conflict, "the container is not running"),
     ("container state improper", Kind::Conflict, "the container's state does not allow this"),
-    ("address already in use", Kind::Conflict, "a host port is taken"),
+    ("address already in use", Kind::Conflict, PORT_TAKEN),
     ("failed to find free IP", Kind::Conflict, "the tenant's network has no free address"),
     ("no matching entries in passwd", Kind::Refused, "no such user in the container"),
     ("unable to find user", Kind::Refused, "no such user in the container"),

@@ -78,6 +78,7 @@ pub use containers::{Labelled, Status};
 pub use deadline::Deadline;
 pub use examine::Examined;
 pub use exec::{Ended, ExecRequest, Execution};
+pub use failure::is_port_taken;
 pub use files::{ChangingFiles, Expected, FileWrite, Files, Listing, Survey, Target, Unpacked, cut};
 pub use follow::{Followed, LogPiece, LogStart};
 pub use frames::Output;
@@ -131,6 +132,7 @@ pub struct Engine {
     heavy: Lanes,
     transfers: Lanes,
     wedged: Wedged,
+    network_removals: Wedged<()>,
     index: Index,
     host: host::Known,
     request_timeout: Duration,
@@ -170,6 +172,7 @@ impl Engine {
             heavy: Lanes::of_podman(heavy_calls(), metrics.queue("heavy")),
             transfers: Lanes::of_callers(engine.transfers_per_tenant, metrics.queue("transfers")),
             wedged: Wedged::default(),
+            network_removals: Wedged::default(),
             index: Index::default(),
             host: host::Known::default(),
             request_timeout: engine.request_timeout,

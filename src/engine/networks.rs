@@ -1,53 +1,57 @@
 //! One network a tenant, isolated from every other (SECURITY rule 7). The default network is never used.
 
+use std::collections::HashMap;
+
 use podman_api::opts::NetworkCreateOpts;
 use serde::Deserialize;
 
-use super::spec::{INSTALLATION, bridge_name, network_name, network_owner, own_label};
+use super::spec::{INSTALLATION, TENANT, TENANT_ID, bridge_name, network_name, own_label};
 use super::{Deadline, Engine, failure};
-use crate::domain::{Kind, NetworkMode, Result, Tenant};
+use crate::domain::{Error, Kind, NetworkMode, Result};
 use crate::policy::grant::{Audited, CreateGrant, SystemGrant};
 
-#[derive(Deserialize)]
-struct Listed {
-    name: String,
+/// A network with our label.
+#[derive(Debug, Deserialize)]
+pub struct OwnNetwork {
+    /// Podman's name.
+    pub name: String,
+    #[serde(default)]
+    labels: HashMap<String, String>,
+}
+
+impl OwnNetwork {
+    /// The ledger's identifier of the tenant that it was made for.
+    pub fn tenant_id(&self) -> Option<&str> {
+        self.labels.get(TENANT_ID).map(String::as_str)
+    }
 }
 
 impl Engine {
-    /// Takes a tenant's networks away; fine if there are none.
-    pub async fn remove_networks(
-        &self,
-        _grant: &Audited<SystemGrant>,
-        tenant: &Tenant,
-        deadline: Deadline,
-    ) -> Result<()> {
-        for mode in [NetworkMode::Internal, NetworkMode::Egress] {
-            let Some(name) = network_name(tenant, mode) else { continue };
-            match deadline.bound(self.remove_network(&name)).await {
-                Err(error) if matches!(error.kind, Kind::NotFound | Kind::NoPath) => {}
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
-    /// The networks that carry this installation's label, each with the name of the tenant that it was made for.
-    pub async fn own_networks(&self, _grant: &SystemGrant, installation: &str) -> Result<Vec<(String, String)>> {
+    /// The networks that carry this installation's label.
+    pub async fn own_networks(&self, _grant: &SystemGrant, installation: &str) -> Result<Vec<OwnNetwork>> {
         let path = format!("/v4.0.0/libpod/networks/json?filters={}", own_label(installation)?);
-        let ask = async { self.wire.get(&path).await?.checked()?.json::<Vec<Listed>>() };
-        let found = self.deadline().bound(ask).await?;
-        Ok(found.into_iter().filter_map(|one| Some((network_owner(&one.name)?.to_owned(), one.name))).collect())
+        let ask = async { self.wire.get(&path).await?.checked()?.json() };
+        self.deadline().bound(ask).await
     }
 
-    /// Takes away a network that no tenant owns. `Conflict` while a container is on it.
+    /// Takes away a network of ours; fine if it is gone. `Conflict` while a container is on it, which may be an operator's.
+    ///
+    /// For that, Podman takes the lock of every container on the host, so it hangs while any of them does (4.3.1 and
+    /// 5.4.2), and what hangs stays in Podman: one at a time, none while a container of ours is known to hang, and after
+    /// a missed deadline one now and then.
     pub async fn remove_own_network(&self, _grant: &Audited<SystemGrant>, name: &str) -> Result<()> {
-        self.deadline().bound(self.remove_network(name)).await
-    }
-
-    async fn remove_network(&self, name: &str) -> Result<()> {
-        let network = self.podman.networks().get(name);
-        let remove = async { network.remove().await.map(drop).map_err(failure::of_client) };
-        self.timed("DELETE networks/{id}", remove).await.map_err(failure::at_a_path)
+        if self.wedged.any() {
+            return Err(Error::new(Kind::EngineTimeout, "Podman removes no network while a container hangs"));
+        }
+        let deadline = self.deadline();
+        let _turn = self.network_removals.turn(&(), deadline).await?;
+        let path = format!("/v4.0.0/libpod/networks/{name}");
+        let removed = deadline.bound(async { self.wire.delete(&path).await?.checked() }).await;
+        self.network_removals.learn(&(), &removed);
+        match removed.map_err(failure::at_a_path) {
+            Err(error) if !matches!(error.kind, Kind::NotFound | Kind::NoPath) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Makes the tenant's network of the granted mode; fine if it exists. Containers on it find each other by name.
@@ -59,16 +63,16 @@ impl Engine {
         installation: &str,
         deadline: Deadline,
     ) -> Result<()> {
-        let mode = grant.spec().network;
-        let Some(name) = network_name(grant.tenant(), mode) else { return Ok(()) };
+        let (tenant, mode) = (grant.tenant(), grant.spec().network);
+        let Some(name) = network_name(tenant, mode) else { return Ok(()) };
         let opts = NetworkCreateOpts::builder()
             .name(name)
-            .network_interface(bridge_name(grant.tenant(), mode))
+            .network_interface(bridge_name(tenant, mode))
             .internal(mode == NetworkMode::Internal)
             .driver("bridge")
             .dns_enabled(true)
             .options([("isolate", "true")])
-            .labels([(INSTALLATION, installation)])
+            .labels([(INSTALLATION, installation), (TENANT, tenant.slug.as_str()), (TENANT_ID, &tenant.id)])
             .build();
         let networks = self.podman.networks();
         let create = || async {
@@ -78,6 +82,6 @@ impl Engine {
                 other => other,
             }
         };
-        self.short(grant.tenant(), deadline, self.patiently(create)).await
+        self.short(tenant, deadline, self.patiently(create)).await
     }
 }

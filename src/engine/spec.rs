@@ -19,7 +19,9 @@ pub(super) fn is_own_label(name: &str) -> bool {
 /// Label of the installation that made an object.
 pub(super) const INSTALLATION: &str = "io.podgate.installation";
 /// Label with the tenant's name, for an operator's eyes.
-const TENANT: &str = "io.podgate.tenant";
+pub(super) const TENANT: &str = "io.podgate.tenant";
+/// Label of a network with the ledger's identifier of its tenant.
+pub(super) const TENANT_ID: &str = "io.podgate.tenant_id";
 /// Label with the ledger's identifier of a container.
 pub(super) const CONTAINER: &str = "io.podgate.container";
 
@@ -67,19 +69,20 @@ pub(super) const CPU_PERIOD: i64 = 100_000;
 /// CAP_SYS_RESOURCE may not; the container's own bound is the pids limit.
 pub(super) const PROCESSES_PER_USER: u64 = 8192;
 
-/// The name of a tenant's network of that mode. Slugs have no dot, so no two names meet.
+/// The name of a tenant's network of that mode. The slug is for an operator's eyes; another installation's tenant may have
+/// it as well, and so may a later one of ours.
 pub(super) fn network_name(tenant: &Tenant, mode: NetworkMode) -> Option<String> {
+    let name = format!("podgate-{}.{}", tenant.slug, start_of_id(tenant));
     match mode {
         NetworkMode::None => None,
-        NetworkMode::Internal => Some(format!("podgate-{}.internal", tenant.slug)),
-        NetworkMode::Egress => Some(format!("podgate-{}", tenant.slug)),
+        NetworkMode::Internal => Some(format!("{name}.internal")),
+        NetworkMode::Egress => Some(name),
     }
 }
 
-/// The tenant that a network of ours was made for, if its name is of that form.
-pub(super) fn network_owner(name: &str) -> Option<&str> {
-    let rest = name.strip_prefix("podgate-")?;
-    Some(rest.strip_suffix(".internal").unwrap_or(rest))
+/// The id is random, so 44 bits of it do not meet.
+fn start_of_id(tenant: &Tenant) -> &str {
+    tenant.id.get(..11).unwrap_or(&tenant.id)
 }
 
 /// A filter for what carries this installation's label, as a query takes it. Exact and never empty: an empty value
@@ -100,10 +103,10 @@ pub(super) fn own_labels(installation: &str, names: &[&str]) -> Result<String> {
 }
 
 /// The bridge of a tenant's network: `pg-` marks it for the host's firewall (deploy/podgate.nft). Linux takes 15 bytes;
-/// Podman takes more and then fails to start. The tenant's id is random, so 44 bits of it do not meet.
+/// Podman takes more and then fails to start.
 pub(super) fn bridge_name(tenant: &Tenant, mode: NetworkMode) -> String {
     let kind = if mode == NetworkMode::Internal { 'i' } else { 'e' };
-    format!("pg-{kind}{}", tenant.id.get(..11).unwrap_or(&tenant.id))
+    format!("pg-{kind}{}", start_of_id(tenant))
 }
 
 /// Podman's name of a container. The dot keeps it from being an id, which Podman 5 would confuse it with.

@@ -6,6 +6,7 @@
 //! look that was answered.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,9 +20,16 @@ use crate::domain::{EngineId, Error, Kind, Result};
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-#[derive(Clone, Default)]
-pub(super) struct Wedged {
-    containers: Arc<Mutex<HashMap<EngineId, Entry>>>,
+/// By container, or by what else is one thing to Podman and may hang.
+#[derive(Clone)]
+pub(super) struct Wedged<K = EngineId> {
+    containers: Arc<Mutex<HashMap<K, Entry>>>,
+}
+
+impl<K> Default for Wedged<K> {
+    fn default() -> Self {
+        Self { containers: Arc::default() }
+    }
 }
 
 struct Entry {
@@ -48,9 +56,9 @@ impl Entry {
     }
 }
 
-impl Wedged {
+impl<K: Eq + Hash + Clone> Wedged<K> {
     /// Waits for this container's turn. `EngineTimeout` at once while it is marked and no probe is due.
-    pub(super) async fn turn(&self, id: &EngineId, deadline: Deadline) -> Result<OwnedSemaphorePermit> {
+    pub(super) async fn turn(&self, id: &K, deadline: Deadline) -> Result<OwnedSemaphorePermit> {
         let (turn, is_probe) = {
             let mut containers = self.lock();
             // Entries that nobody uses and that are not marked are as good as none.
@@ -71,7 +79,7 @@ impl Wedged {
     }
 
     /// Whether its last call missed its deadline.
-    pub(super) fn is_marked(&self, id: &EngineId) -> bool {
+    pub(super) fn is_marked(&self, id: &K) -> bool {
         self.lock().get(id).is_some_and(|entry| entry.missed.is_some())
     }
 
@@ -86,7 +94,7 @@ impl Wedged {
     }
 
     /// Learns from a call's outcome.
-    pub(super) fn learn<T>(&self, id: &EngineId, outcome: &Result<T>) {
+    pub(super) fn learn<T>(&self, id: &K, outcome: &Result<T>) {
         let missed = matches!(outcome, Err(error) if error.kind == Kind::EngineTimeout);
         let mut containers = self.lock();
         let Some(entry) = containers.get_mut(id) else { return };
@@ -97,7 +105,7 @@ impl Wedged {
     }
 
     /// It was not the container that kept Podman from answering.
-    pub(super) fn forgive(&self, id: &EngineId) {
+    pub(super) fn forgive(&self, id: &K) {
         if let Some(entry) = self.lock().get_mut(id) {
             entry.missed = None;
         }
@@ -110,7 +118,7 @@ impl Wedged {
     }
 
     /// A map has no state between statements that a panic could break.
-    fn lock(&self) -> MutexGuard<'_, HashMap<EngineId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Entry>> {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::Lifecycle;
-use crate::domain::{EngineId, Error, Kind, Result, Tenant, TenantSlug};
+use crate::domain::{EngineId, Kind, Result, Tenant};
 use crate::engine::{Deadline, Labelled};
 use crate::policy::grant::{Audited, SystemGrant};
 use crate::store::{Container, Deed, Object, Volume};
@@ -150,10 +150,13 @@ impl Lifecycle {
                 strays.containers.push(visitor);
             }
         }
-        for (owner, network) in self.engine.own_networks(grant, &self.installation).await? {
-            let slug = TenantSlug::parse(&owner).map_err(Error::internal)?;
-            if self.store.tenant(&slug).await?.is_none() {
-                strays.networks.push(network);
+        for network in self.engine.own_networks(grant, &self.installation).await? {
+            let is_owned = match network.tenant_id() {
+                Some(id) => self.store.has_tenant(id).await?,
+                None => false,
+            };
+            if !is_owned {
+                strays.networks.push(network.name);
             }
         }
         for volume in self.engine.own_volumes(grant, &self.installation).await? {

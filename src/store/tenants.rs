@@ -149,6 +149,13 @@ impl Store {
         Ok(id.map(|id| Tenant { id, slug: slug.clone() }))
     }
 
+    /// Whether there is a tenant of that identifier.
+    pub async fn has_tenant(&self, id: &str) -> Result<bool> {
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM tenants WHERE id = $1").bind(id).fetch_optional(&self.pool).await?;
+        Ok(found.is_some())
+    }
+
     /// Marks a tenant for deletion: from now on its accounts are nobody, and what it owns goes.
     pub async fn mark_deleting(&self, tenant: &Tenant, _entry: &Entry) -> Result<()> {
         sqlx::query("UPDATE tenants SET deleting = 1 WHERE id = $1").bind(&tenant.id).execute(&self.pool).await?;

@@ -104,7 +104,7 @@ async fn comes_back(from: Site, to: Site) {
     let all: BTreeSet<String> = strays.iter().cloned().chain([format!("{}.web", tenant.slug)]).collect();
     assert_eq!(names().await, all);
     let shown = to.run(&["strays", "list"], "").succeeded();
-    for words in [&strays[0], &strays[1], &format!("network podgate-{}", newcomer.slug), &"volume ".to_owned()] {
+    for words in [&strays[0], &strays[1], &format!("network podgate-{}.", newcomer.slug), &"volume ".to_owned()] {
         assert!(shown.contains(words.as_str()), "{words}: {shown}");
     }
     // Nor gets anybody user ids that a stray may have.

@@ -172,6 +172,28 @@ async fn what_was_asked_for_meanwhile_leaves_nothing() {
     assert_eq!(story.podman.volumes(&ledger.installation().await.unwrap()).await, [] as [&str; 0]);
 }
 
+/// Somebody on the host looks at a tenant's network from a container of theirs, which is none of ours.
+#[tokio::test]
+async fn what_is_not_ours_outlives_the_tenant_whose_network_it_is_on() {
+    let Story { site, client, tenant, podman, gateway: _gateway, .. } = Story::begin().await;
+    client.create_sleeping("web").await;
+    let network = podman.network(&tenant.slug).await.unwrap()["name"].as_str().unwrap().to_owned();
+    let body = json!({
+        "image": ALPINE, "command": ["sleep", "300"],
+        "netns": {"nsmode": "bridge"}, "Networks": {&network: {}},
+    });
+    let id = podman.post("/containers/create", body).await.json()["Id"].as_str().unwrap().to_owned();
+    podman.post(&format!("/containers/{id}/start"), json!(null)).await;
+    delete(&site, &tenant);
+    eventually("the tenant's end", || async {
+        (site.run(&["tenant", "show", &tenant.slug], "").code == 1).then_some(())
+    })
+    .await;
+    assert_eq!(podman.inspect(&id).await["State"]["Status"], "running");
+    podman.call("DELETE", &format!("/containers/{id}?force=true&timeout=0")).await;
+    podman.clean(&tenant.slug).await;
+}
+
 /// Creates that were let in before the deletion and come to Podman only after it.
 #[tokio::test]
 async fn what_waited_meanwhile_leaves_no_network() {

@@ -88,7 +88,7 @@ async fn what_nobody_owns_goes_when_podman_is_back() {
     let left = stray(&podman, &installation).await;
     let labels = json!({"io.podgate.installation": installation});
     let slug = unique();
-    podman.post("/networks/create", json!({"name": format!("podgate-{slug}"), "labels": labels})).await;
+    podman.post("/networks/create", json!({"name": format!("podgate-{slug}.x"), "labels": labels})).await;
     podman.post("/volumes/create", json!({"Name": format!("podgate-{slug}"), "Labels": labels})).await;
     assert!(podman.network(&slug).await.is_some());
 
@@ -139,7 +139,7 @@ async fn networks_and_volumes_that_nobody_owns_go_by_and_by() {
     let data = podman.volumes(&installation).await.remove(0);
     let labels = json!({"io.podgate.installation": installation});
     let slug = unique();
-    podman.post("/networks/create", json!({"name": format!("podgate-{slug}"), "labels": labels})).await;
+    podman.post("/networks/create", json!({"name": format!("podgate-{slug}.x"), "labels": labels})).await;
     podman.post("/volumes/create", json!({"Name": format!("podgate-{slug}"), "Labels": labels})).await;
     assert!(podman.network(&slug).await.is_some());
     // A removal that fails has the next round begin soon.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::engine_down::socket;
 use crate::support::private::PrivatePodman;
-use crate::support::{Answer, Client, Forwarder, Site, eventually};
+use crate::support::{Answer, Client, Forwarder, Podman, Site, eventually};
 
 /// Podman reads /etc/passwd, and waits for ever where that is a FIFO: here for as long as it exists,
 const WEDGED: &str = "localhost/wedged:latest";
@@ -162,7 +162,9 @@ async fn a_wedged_container_hurts_its_own_tenant_only() {
         all_is_well(theirs, "third"),
     );
     // What hangs keeps its row, and its part of the quota.
-    assert!(client.listed().await.iter().any(|(name, status)| name == "stuck" && status == "removing"));
+    for name in ["stuck", "more", "still-more"] {
+        assert!(client.listed().await.contains(&(name.into(), "removing".into())), "{name}");
+    }
     assert!(client.used().await["containers"] >= 2);
 
     // The cure.
@@ -257,11 +259,12 @@ async fn files_of_a_wedged_container_hurt_its_own_tenant_only() {
 async fn a_wedged_container_holds_up_nobodys_end() {
     let (podman, site) = begin();
     let images = [&*format!("--image={WEDGED}"), &*format!("--image={TRAP}")];
-    let [tenant, neighbour, leaving] = [0; 3].map(|_| site.tenant_with(&images));
+    let [tenant, neighbour, leaving, quiet] = [0; 4].map(|_| site.tenant_with(&images));
     let gateway = site.start().await;
     let client = gateway.client(&site.token(&tenant.login("operator")));
     let theirs = gateway.client(&site.token(&neighbour.login("operator")));
     let last = gateway.client(&site.token(&leaving.login("operator")));
+    gateway.client(&site.token(&quiet.login("operator"))).create(json!({"image": TRAP, "name": "c"})).await;
     // Five: a tenant has half the workers.
     let names = [0, 1, 2, 3, 4].map(|number| format!("stuck{number}"));
     for name in &names {
@@ -306,7 +309,15 @@ async fn a_wedged_container_holds_up_nobodys_end() {
     })
     .await;
 
-    // Podman removes no network while anything is stuck, so the last of the deletion waits for the cure.
+    // Of whom nothing is stuck, nothing is left but the network: Podman removes none while anything is stuck.
+    site.run(&["tenant", "delete", &quiet.slug, "--no-wait"], "").succeeded();
+    eventually("the end of a tenant of which nothing is stuck", || async {
+        (site.run(&["tenant", "show", &quiet.slug], "").code == 1).then_some(())
+    })
+    .await;
+    let on_podman = Podman { socket: podman.socket().to_owned() };
+    assert_eq!(on_podman.networks(&quiet.slug).await.len(), 1);
+
     podman.kill_service();
     podman.serve();
     eventually("the deletion's end", || async {
@@ -315,6 +326,11 @@ async fn a_wedged_container_holds_up_nobodys_end() {
     .await;
     eventually("the end of the stuck ones", || async { client.listed().await.is_empty().then_some(()) }).await;
     assert!(client.used().await.values().all(|used| *used == 0));
+    eventually("the networks' end", || async {
+        let left = [&quiet.slug, &leaving.slug].map(|slug| on_podman.networks(slug));
+        futures_util::future::join_all(left).await.concat().is_empty().then_some(())
+    })
+    .await;
 }
 
 /// Those that hang are never undone, and fill what all removals share.

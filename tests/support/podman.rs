@@ -102,9 +102,17 @@ impl Podman {
         self.call("GET", &format!("/containers/{id}/json")).await.json()
     }
 
-    /// The tenant's network, if there is one.
+    /// Names of the tenant's networks. Podman tells them beside a container that hangs, too, and no more.
+    pub async fn networks(&self, slug: &str) -> Vec<String> {
+        let found = self.call("GET", "/networks/json").await.json();
+        let names = found.as_array().into_iter().flatten().map(|one| one["name"].as_str().unwrap().to_owned());
+        names.filter(|name| name.starts_with(&format!("podgate-{slug}."))).collect()
+    }
+
+    /// The tenant's network with a way out, if there is one.
     pub async fn network(&self, slug: &str) -> Option<Value> {
-        let answer = self.call("GET", &format!("/networks/podgate-{slug}/json")).await;
+        let name = self.networks(slug).await.into_iter().find(|name| !name.ends_with(".internal"))?;
+        let answer = self.call("GET", &format!("/networks/{name}/json")).await;
         (answer.status == 200).then(|| answer.json())
     }
 
@@ -158,8 +166,7 @@ impl Podman {
 
     /// Whether anything of a tenant is left: containers or networks.
     pub async fn has_anything_of(&self, slug: &str) -> bool {
-        let internal = self.network(&format!("{slug}.internal")).await;
-        !self.containers(slug).await.is_empty() || self.network(slug).await.is_some() || internal.is_some()
+        !self.containers(slug).await.is_empty() || !self.networks(slug).await.is_empty()
     }
 
     /// Leaves nothing of a tenant but its volumes.
@@ -167,8 +174,8 @@ impl Podman {
         for (id, _) in self.containers(slug).await {
             self.call("DELETE", &format!("/containers/{id}?force=true&v=true&timeout=0")).await;
         }
-        for network in [slug.to_owned(), format!("{slug}.internal")] {
-            self.call("DELETE", &format!("/networks/podgate-{network}?force=true")).await;
+        for network in self.networks(slug).await {
+            self.call("DELETE", &format!("/networks/{network}?force=true")).await;
         }
     }
 
