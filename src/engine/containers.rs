@@ -150,10 +150,16 @@ impl Engine {
     /// ends it has it go on.
     pub async fn kill(&self, grant: &Audited<ContainerGrant>, signal: Signal, deadline: Deadline) -> Result<()> {
         let container = self.podman.containers().get(grant.engine_id().as_str());
-        if signal == Signal::KILL {
-            self.thaw(grant, deadline).await?;
-        }
-        let call = async { container.send_signal(signal.as_str()).await.map_err(failure::of_client) };
+        let call = async {
+            // In the same turn, so that nobody freezes it in between.
+            if signal == Signal::KILL {
+                match container.unpause().await.map_err(failure::of_client) {
+                    Err(error) if error.kind == Kind::Conflict => {}
+                    other => other?,
+                }
+            }
+            container.send_signal(signal.as_str()).await.map_err(failure::of_client)
+        };
         self.change(grant, deadline, self.timed("POST containers/{id}/kill", call)).await
     }
 

@@ -1,12 +1,15 @@
 //! Creating a container: reserve, make, record, start, confirm.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Claim, Lifecycle};
 use crate::domain::{Attempt, EngineId, Error, Kind, PublishedPort, Result, timestamp_ms};
-use crate::engine::{Deadline, Identity, Image, Installer, Status};
+use crate::engine::{Deadline, Identity, Image, Installer, Status, is_port_taken};
 use crate::policy::grant::{Audited, ContainerGrant, CreateGrant};
 use crate::store::{Container, Promised, Reservation, State};
+
+/// How long a create waits before each further try at its ports.
+const PORT_PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
 
 /// A container that was just made.
 #[derive(Debug)]
@@ -25,12 +28,28 @@ impl Lifecycle {
     pub async fn create(&self, grant: Audited<CreateGrant>, attempt: Option<Attempt>) -> Result<CreatedContainer> {
         let (this, entry) = (self.clone(), grant.entry().clone());
         self.to_the_end(&entry, async move {
-            let made = this.create_steps(&grant, attempt.as_ref()).await?;
+            let made = this.create_with_ports(&grant, attempt.as_ref()).await?;
             // Nobody looked while it was being made.
             this.engine.look_again(made.grant.engine_id());
             Ok(made)
         })
         .await
+    }
+
+    /// A port that was chosen may be somebody else's on the host, which only Podman finds out: the next choice is another
+    /// one. One that was asked for may be still held by Podman after a start that failed, for a second at most.
+    async fn create_with_ports(
+        &self,
+        grant: &Audited<CreateGrant>,
+        attempt: Option<&Attempt>,
+    ) -> Result<CreatedContainer> {
+        let mut pauses = PORT_PAUSES.into_iter();
+        loop {
+            match (self.create_steps(grant, attempt).await, pauses.next()) {
+                (Err(error), Some(pause)) if is_port_taken(&error) => tokio::time::sleep(pause).await,
+                (other, _) => return other,
+            }
+        }
     }
 
     async fn create_steps(&self, grant: &Audited<CreateGrant>, attempt: Option<&Attempt>) -> Result<CreatedContainer> {
@@ -163,6 +182,8 @@ impl Lifecycle {
     async fn undo(&self, row: Container, engine_id: Option<EngineId>, grant: &Audited<CreateGrant>, _claim: Claim) {
         let deadline = self.engine.deadline();
         let undone = async {
+            // Its tenant sees what holds its name and its quota, for as long as Podman does not let go of it.
+            self.store.mark_removing(&row).await?;
             // Without an answer Podman may still have made it: its label tells.
             let engine_id = match engine_id {
                 Some(engine_id) => Some(engine_id),

@@ -227,9 +227,8 @@ fn within(most: ContainerLimits, asked: LimitsRequest, wrong: &mut Details) -> C
 /// Thousandths of CPUs, of which Podman takes no fewer than ten.
 fn choose_cpus(asked: Option<f64>, most: i64, wrong: &mut Details) -> i64 {
     let Some(asked) = asked else { return most };
-    let millis = (asked * 1000.0) as i64;
-    if (10..=most).contains(&millis) {
-        return millis;
+    if (0.01..=most as f64 / 1000.0).contains(&asked) {
+        return (asked * 1000.0).round() as i64;
     }
     wrong.add("limits.cpus", format!("must be within 0.01 and {}, {LEFT}", most as f64 / 1000.0));
     most
@@ -278,8 +277,9 @@ fn parse_ports(profile: &Profile, own: &BTreeSet<u16>, asked: &[PortRequest], wr
         wrong.add("ports", format!("at most {} ports", profile.max_ports));
         return Vec::new();
     }
-    if !asked.is_empty() && profile.network == NetworkMode::None {
-        wrong.add("ports", "the profile has no network to publish ports from");
+    // Podman takes them for an internal network, listens, and forwards nothing (4.3.1 and 5.4.2).
+    if !asked.is_empty() && profile.network != NetworkMode::Egress {
+        wrong.add("ports", "the profile has no network to publish ports from; use a tunnel (`podgate forward`)");
         return Vec::new();
     }
     let number = |text: &str, range: &RangeInclusive<u16>| {
@@ -357,8 +357,12 @@ mod tests {
         for wrong in [0, -1, 1 << 40, 1 << 20] {
             assert!(ask(wrong).is_err(), "{wrong}");
         }
-        for wrong in [f64::NAN, 0.0, -1.0, 1e300, f64::INFINITY] {
-            assert!(request(|r| r.limits.cpus = Some(wrong)).is_err(), "{wrong}");
+        let cpus = |asked| request(|r| r.limits.cpus = Some(asked));
+        for (asked, millis) in [(1.0, 1000), (0.01, 10), (0.29, 290), (0.5, 500)] {
+            assert_eq!(cpus(asked).unwrap().limits.cpu_millis, millis);
+        }
+        for wrong in [f64::NAN, 0.0, -1.0, 1.001, 1.0009, 0.009, 1e300, f64::INFINITY] {
+            assert!(cpus(wrong).is_err(), "{wrong}");
         }
     }
 

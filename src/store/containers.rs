@@ -52,6 +52,8 @@ pub struct Container {
     pub expires_ms: Option<i64>,
     /// How many seconds after its last use it goes by itself.
     pub idle_seconds: Option<i64>,
+    /// When it was last used, milliseconds since 1970.
+    pub touched_ms: i64,
     /// The version of the agent that it was made with; 0 without.
     pub agent: i64,
     /// Whether its standard input is ended at each start: it was made without.
@@ -100,6 +102,7 @@ pub(super) struct Row {
     running: i64,
     expires_ms: Option<i64>,
     idle_seconds: Option<i64>,
+    touched_ms: i64,
     agent: i64,
     ends_stdin: i64,
     labels: String,
@@ -111,8 +114,8 @@ macro_rules! select_containers {
     ($rest:literal) => {
         concat!(
             "SELECT c.id, c.tenant_id, t.slug, c.name, c.engine_id, c.state, c.image, c.created_ms, c.profile,
-                    c.memory_bytes, c.cpu_millis, c.pids, c.running, c.expires_ms, c.idle_seconds, c.agent, c.ends_stdin,
-                    c.labels
+                    c.memory_bytes, c.cpu_millis, c.pids, c.running, c.expires_ms, c.idle_seconds, c.touched_ms,
+                    c.agent, c.ends_stdin, c.labels
              FROM containers c JOIN tenants t ON t.id = c.tenant_id ",
             $rest
         )
@@ -349,6 +352,7 @@ impl Row {
             running: self.running != 0,
             expires_ms: self.expires_ms,
             idle_seconds: self.idle_seconds,
+            touched_ms: self.touched_ms,
             agent: self.agent,
             ends_stdin: self.ends_stdin != 0,
             labels: Labels::kept(serde_json::from_str(&self.labels).map_err(Error::internal)?),

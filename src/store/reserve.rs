@@ -133,6 +133,7 @@ impl Store {
             running: false,
             expires_ms,
             idle_seconds,
+            touched_ms: created_ms,
             agent: wanted.agent,
             ends_stdin: wanted.ends_stdin,
             labels: wanted.labels.clone(),

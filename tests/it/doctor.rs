@@ -101,8 +101,8 @@ async fn a_host_that_is_fit_is_said_to_be() {
     })
     .await;
     let text = story.site.run(&["doctor"], "");
-    assert!(text.stdout.lines().any(|line| line.starts_with("OK    podman version  Podman ")), "{}", text.stdout);
-    assert!(text.stdout.contains("                      -> "), "{}", text.stdout);
+    assert!(text.stdout.lines().any(|line| line.starts_with("OK    podman version    Podman ")), "{}", text.stdout);
+    assert!(text.stdout.contains("                        -> "), "{}", text.stdout);
 }
 
 fn words_of_netns() -> String {

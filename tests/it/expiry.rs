@@ -192,6 +192,8 @@ async fn what_nobody_uses_goes() {
     for name in ["used", "written", "looked-at", "renewed"] {
         client.create_sleeping(name).await;
     }
+    let told = client.get("/containers/used").await.ok()["container"].clone();
+    assert!(told["idle_until"].as_str().unwrap() > told["created"].as_str().unwrap(), "{told}");
     let begun = Instant::now();
     let is_there = async |name: &str| client.get(&format!("/containers/{name}")).await.status == 200;
     while begun.elapsed() < Duration::from_secs(15) || is_there("looked-at").await && begun.elapsed() < PATIENCE {

@@ -154,6 +154,27 @@ async fn a_paused_container_can_be_ended() {
     assert_eq!((client.status("c").await.as_str(), client.used().await["running"]), ("running", 1));
 }
 
+/// A pause at the same moment comes before the kill or after the end, and never in between.
+#[tokio::test]
+async fn nobody_is_frozen_while_being_killed() {
+    let story = Story::begin().await;
+    let client = &story.client;
+    for _ in 0..6 {
+        client.create_sleeping("c").await;
+        let id = client.get("/containers/c").await.ok()["container"]["id"].as_str().unwrap().to_owned();
+        let pid = story.podman.inspect(&id).await["State"]["Pid"].to_string();
+        let (killed, paused) = tokio::join!(
+            client.post("/containers/c/kill", json!(null)),
+            client.post("/containers/c/pause", json!(null))
+        );
+        killed.ok();
+        assert!(matches!(paused.status, 200 | 409), "{}", paused.text());
+        eventually("its end", || async { (client.status("c").await == "exited").then_some(()) }).await;
+        assert!(!std::path::Path::new("/proc").join(&pid).exists(), "process {pid} lives on");
+        client.delete("/containers/c").await.ok();
+    }
+}
+
 /// Which state it is that stands in the way.
 #[tokio::test]
 async fn a_refusal_says_the_state() {

@@ -134,6 +134,33 @@ async fn the_port_of_a_failed_start_rests() {
     assert_eq!(story.podman.containers(&story.tenant.slug).await.len(), 1);
 }
 
+#[tokio::test]
+async fn a_port_that_somebody_on_the_host_has_is_not_chosen() {
+    let first = ports_of_its_own();
+    let story = Story::at(site(first, 16)).await;
+    let _outsider = story.podman.occupy(first).await;
+    assert_eq!(port(&story.client.create_with("c", json!({"ports": {"0": "80"}})).await), first + 1);
+    let number = first.to_string();
+    let asked = story.client.try_create("d", json!({"ports": {&number: "80"}})).await;
+    asked.refused(409, "PodmanAPIError");
+    assert_eq!(story.client.used().await["containers"], 1);
+}
+
+/// Podman holds the port of a start that failed for a moment, which is not for the next one to bear.
+#[tokio::test]
+async fn a_port_that_is_asked_for_is_had_after_a_failed_start() {
+    let first = ports_of_its_own();
+    let story = Story::at(site(first, 16)).await;
+    let (_, theirs) = story.another();
+    let number = (first + 3).to_string();
+    for _ in 0..4 {
+        let doomed = json!({"ports": {&number: "80"}, "command": "nosuchprogram"});
+        story.client.try_create("c", doomed).await.refused(400, "ValidationError");
+        assert_eq!(port(&theirs.create_with("c", json!({"ports": {&number: "80"}})).await), first + 3);
+        theirs.delete("/containers/c?force=true").await.ok();
+    }
+}
+
 /// Who has the gateway's port when it starts anew has what a proxy goes on to send there: everybody's passwords.
 #[tokio::test]
 async fn no_container_gets_a_port_of_the_gateway() {

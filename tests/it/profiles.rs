@@ -257,6 +257,17 @@ async fn limits_do_not_tell_whether_a_profile_exists() {
     }
 }
 
+/// Podman would listen for an internal network, and forward nothing.
+#[tokio::test]
+async fn only_a_network_with_a_way_out_publishes_ports() {
+    let profiles = "[profiles.alone]\nnetwork = \"none\"\n[profiles.inside]\nnetwork = \"internal\"";
+    let story = story_with(profiles, &["alone", "inside"]).await;
+    for profile in ["alone", "inside"] {
+        let asked = story.client.try_create("c", json!({"profile": profile, "ports": {"0": "80"}})).await;
+        asked.blames(&["ports"]);
+    }
+}
+
 #[tokio::test]
 async fn a_network_is_none_or_internal_or_a_way_out() {
     let profiles = "[profiles.alone]\nnetwork = \"none\"\n[profiles.inside]\nnetwork = \"internal\"";
@@ -288,8 +299,7 @@ async fn a_network_is_none_or_internal_or_a_way_out() {
     })
     .await;
     let inspected = inspect(&story, &story.tenant, "web").await;
-    let network = format!("podgate-{}.internal", story.tenant.slug);
-    let address = inspected["NetworkSettings"]["Networks"][&network]["IPAddress"].as_str().unwrap();
+    let address = crate::ownership::only_address(&inspected);
     for (from, host) in [("outgoing", "web"), ("outgoing", address), ("alone", "web"), ("alone", address)] {
         let reached = fetch(from, host).await;
         assert!(!reached.contains("hello"), "{from} reached {host}: {reached}");

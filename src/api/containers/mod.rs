@@ -156,6 +156,7 @@ impl Containers {
                 pids: row.promised.pids,
             },
             expires: row.expires_ms.map(timestamp_ms),
+            idle_until: row.idle_seconds.map(|seconds| timestamp_ms(row.touched_ms + seconds * 1000)),
             started_at: status.started_at,
             finished_at: status.finished_at,
             exit_code: status.exit_code,

@@ -154,6 +154,8 @@ pub(super) struct ContainerDetail {
     pub(super) limits: ContainerLimits,
     /// When it goes by itself, RFC 3339.
     pub(super) expires: Option<String>,
+    /// When it goes because nobody used it, RFC 3339, unless somebody does; where its profile has it go so.
+    pub(super) idle_until: Option<String>,
     /// When it was last started, RFC 3339.
     pub(super) started_at: Option<String>,
     /// When its main process ended, RFC 3339.
@@ -229,6 +231,7 @@ answer! {
         profile: "default".into(),
         limits: ContainerLimits { memory_bytes: 536_870_912, cpus: 1.0, pids: 256 },
         expires: None,
+        idle_until: None,
         started_at: Some("2025-01-19T15:47:19.214Z".into()),
         finished_at: Some("2025-01-19T15:52:19.301Z".into()),
         exit_code: Some(0),

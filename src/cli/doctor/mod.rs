@@ -69,9 +69,9 @@ impl Report {
                 Level::Warn => "WARN",
                 Level::Fail => "FAIL",
             };
-            text += &format!("{word}  {check:<16}{message}\n");
+            text += &format!("{word}  {check:<18}{message}\n");
             if let Some(advice) = advice {
-                text += &format!("{:22}-> {advice}\n", "");
+                text += &format!("{:24}-> {advice}\n", "");
             }
         }
         text += &format!("{} failed, {} to think about\n", self.count(Level::Fail), self.count(Level::Warn));

@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 use super::Report;
 use crate::app;
 use crate::config::Config;
-use crate::domain::{CgroupManager, CgroupParent, Kind};
+use crate::domain::{CgroupManager, CgroupParent, Kind, NetworkMode};
 use crate::engine::{Deadline, Engine, Examined};
 use crate::metrics::Metrics;
 use crate::policy::grant::SystemGrant;
@@ -60,6 +60,7 @@ pub(super) async fn examine(config: &Config, store: Option<Store>, report: &mut 
         let advice = "install netavark and aardvark-dns; existing networks have to be made anew (podman system reset)";
         report.fail("networks", format!("{:?} does not keep tenants apart", found.network), advice);
     }
+    internal_names(config, &found, report);
     seccomp(&engine, config, &found, &grant, report).await;
     devices(&found, report);
     Some(found)
@@ -87,6 +88,17 @@ fn reached(socket: &Path, report: &mut Report) -> bool {
             false
         }
         _ => true,
+    }
+}
+
+/// Podman 4's name server passes on what containers of an internal network ask, and so carries out what they put in names.
+fn internal_names(config: &Config, found: &Examined, report: &mut Report) {
+    let is_internal = config.profiles.values().any(|profile| profile.network == NetworkMode::Internal);
+    if is_internal && found.version.starts_with("4.") {
+        let message = "this Podman's name server answers containers without a way out from the internet, too";
+        let advice =
+            "network = \"none\" in profiles from which no word may get out; or Podman 5, which answers no such name";
+        report.warn("internal networks", message, advice);
     }
 }
 
