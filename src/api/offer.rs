@@ -6,6 +6,7 @@ use std::time::Duration;
 use poem_openapi::Object;
 
 use crate::config::Profile;
+use crate::domain::NetworkMode;
 
 /// A profile that the tenant's containers may name, as far as the tenant's own limits let them have it.
 #[derive(Object)]
@@ -68,7 +69,7 @@ impl ProfileItem {
             log_bytes: profile.limits.log_bytes,
             network: profile.network.as_str().into(),
             capabilities: profile.capabilities,
-            max_ports: profile.max_ports as u64,
+            max_ports: if profile.network == NetworkMode::Egress { profile.max_ports as u64 } else { 0 },
             ports: span(profile.ports),
             expires_seconds: seconds(profile.expiry.default),
             max_expires_seconds: seconds(profile.expiry.most),
@@ -87,7 +88,7 @@ impl ProfileItem {
             pids: 256,
             open_files: 4096,
             log_bytes: 10_485_760,
-            network: "internal".into(),
+            network: "egress".into(),
             capabilities: Vec::new(),
             max_ports: 16,
             ports: "8000-9999".into(),

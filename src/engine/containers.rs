@@ -224,6 +224,13 @@ impl Engine {
         self.patiently(delete).await
     }
 
+    /// Whether Podman has a container of this id, whosever it is.
+    pub async fn has(&self, _grant: &SystemGrant, id: &EngineId) -> Result<bool> {
+        let path = format!("/v4.0.0/libpod/containers/{id}/exists");
+        let answer = self.deadline().within(PROBE_PATIENCE).bound(self.wire.get(&path)).await?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(false) } else { answer.checked().map(|_| true) }
+    }
+
     /// How it is, as last seen if nothing happened since. `NotFound` if Podman does not have it.
     pub async fn known_status(&self, grant: &ContainerGrant, deadline: Deadline) -> Result<Status> {
         let known = self.index.known(grant.engine_id()).filter(|_| !self.wedged.is_marked(grant.engine_id()));

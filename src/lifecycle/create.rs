@@ -182,8 +182,6 @@ impl Lifecycle {
     async fn undo(&self, row: Container, engine_id: Option<EngineId>, grant: &Audited<CreateGrant>, _claim: Claim) {
         let deadline = self.engine.deadline();
         let undone = async {
-            // Its tenant sees what holds its name and its quota, for as long as Podman does not let go of it.
-            self.store.mark_removing(&row).await?;
             // Without an answer Podman may still have made it: its label tells.
             let engine_id = match engine_id {
                 Some(engine_id) => Some(engine_id),
@@ -197,6 +195,10 @@ impl Lifecycle {
         };
         if let Err(error) = undone.await {
             tracing::warn!(container.row = row.id, ?error, "a failed create is left for the reconciler");
+            // From now on its tenant sees what holds its name and its quota.
+            if let Err(error) = self.store.mark_removing(&row).await {
+                tracing::debug!(container.row = row.id, ?error, "it could not be marked");
+            }
             self.unsettled.notify_one();
         }
     }

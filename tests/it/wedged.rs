@@ -163,7 +163,8 @@ async fn a_wedged_container_hurts_its_own_tenant_only() {
     );
     // What hangs keeps its row, and its part of the quota.
     for name in ["stuck", "more", "still-more"] {
-        assert!(client.listed().await.contains(&(name.into(), "removing".into())), "{name}");
+        eventually(name, || async { client.listed().await.contains(&(name.into(), "removing".into())).then_some(()) })
+            .await;
     }
     assert!(client.used().await["containers"] >= 2);
 

@@ -5,6 +5,7 @@
 mod certificates;
 mod clock;
 mod host;
+mod leftovers;
 mod memory;
 mod podman;
 mod store;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use serde_json::Value;
 
-use super::Report;
+use super::{Report, leftovers};
 use crate::app;
 use crate::config::Config;
 use crate::domain::{CgroupManager, CgroupParent, Kind, NetworkMode};
@@ -63,6 +64,7 @@ pub(super) async fn examine(config: &Config, store: Option<Store>, report: &mut 
     internal_names(config, &found, report);
     seccomp(&engine, config, &found, &grant, report).await;
     devices(&found, report);
+    leftovers::examine(&engine, &grant, report).await;
     Some(found)
 }
 
@@ -218,12 +220,17 @@ async fn seccomp(engine: &Engine, config: &Config, found: &Examined, grant: &Sys
         return;
     }
     match std::fs::read_to_string(&config.engine.seccomp_path) {
-        Ok(text) if serde_json::from_str::<serde_json::Value>(&text).is_err() => {
+        Ok(text) if serde_json::from_str::<Value>(&text).is_err() => {
             report.fail(
                 CHECK,
                 format!("{path} is no JSON"),
                 "put the program's own profile there, or leave seccomp_path empty",
             );
+            return;
+        }
+        Ok(text) if serde_json::from_str(&text).is_ok_and(|profile| is_lax(&profile)) => {
+            let advice = "leave seccomp_path empty for the program's own profile; what comes with Podman is not enough";
+            report.warn(CHECK, format!("{path} lets containers make FIFOs, or use keyrings"), advice);
             return;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.engine.seccomp_is_ours => {
@@ -244,6 +251,19 @@ async fn seccomp(engine: &Engine, config: &Config, found: &Examined, grant: &Sys
             report.warn(CHECK, format!("could not be tried: {error:?}"), "see whether a container can be created");
         }
     }
+}
+
+/// Whether a profile allows what ours is there to refuse, whatever the arguments.
+fn is_lax(profile: &Value) -> bool {
+    const OURS: [&str; 5] = ["mknod", "mknodat", "keyctl", "add_key", "request_key"];
+    let allows = |action: &Value| matches!(action.as_str(), None | Some("SCMP_ACT_ALLOW" | "SCMP_ACT_LOG"));
+    let all = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    let is_free = |rule: &Value| {
+        let is_bound = !all(&rule["args"]).is_empty() || !all(&rule["includes"]["caps"]).is_empty();
+        let names = all(&rule["names"]);
+        !is_bound && allows(&rule["action"]) && names.iter().any(|name| OURS.iter().any(|ours| name == ours))
+    };
+    allows(&profile["defaultAction"]) || all(&profile["syscalls"]).iter().any(is_free)
 }
 
 /// Looks at every container of the ledger.
@@ -277,5 +297,28 @@ async fn wedged(engine: &Engine, store: Option<Store>, grant: &SystemGrant, repo
         let some = silent.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
         let message = format!("Podman does not answer for {} of {looked}: {some}", silent.len());
         report.warn("containers", message, RESTART);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_profile_that_refuses_too_little_is_told_from_ours() {
+        let ours = serde_json::from_str(include_str!("../../../config/seccomp.json")).unwrap();
+        assert!(!is_lax(&ours));
+        let refusing = |rules: Value| json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules});
+        assert!(!is_lax(&refusing(json!([{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]))));
+        for lax in [
+            json!({}),
+            json!({"defaultAction": "SCMP_ACT_ALLOW"}),
+            refusing(json!([{"names": ["read", "keyctl"], "action": "SCMP_ACT_ALLOW", "args": null}])),
+            refusing(json!([{"names": ["mknodat"], "action": "SCMP_ACT_ALLOW", "args": []}])),
+        ] {
+            assert!(is_lax(&lax), "{lax}");
+        }
     }
 }
