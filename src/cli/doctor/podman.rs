@@ -64,7 +64,7 @@ pub(super) async fn examine(config: &Config, store: Option<Store>, report: &mut 
     internal_names(config, &found, report);
     seccomp(&engine, config, &found, &grant, report).await;
     devices(&found, report);
-    leftovers::examine(&engine, &grant, report).await;
+    leftovers::examine(&engine, &found.storage_root, &grant, report).await;
     Some(found)
 }
 
